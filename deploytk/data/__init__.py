@@ -1,0 +1,1 @@
+"""Images and labels: layouts, checks, views, sample sets."""

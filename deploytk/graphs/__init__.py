@@ -1,0 +1,1 @@
+"""Model files read as lists of nodes, without running them; and what a file really is."""

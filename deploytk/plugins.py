@@ -1,0 +1,81 @@
+"""A backend, a target or a runtime by its name: a literal table, and entry points for other packages."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from importlib import metadata
+from types import ModuleType
+
+from deploytk.errors import InputError, MissingDependency
+
+#: name -> module; other packages add theirs through the entry points `deploytk.backends`, `.targets`, `.runtimes`.
+TABLES: dict[str, dict[str, str]] = {
+    "backends": {"ultralytics": "deploytk.backends.ultralytics"},
+    "targets": {"onnx": "deploytk.targets.onnx", "npu": "deploytk.targets.npu"},
+    "runtimes": {"onnx": "deploytk.runtimes.onnx", "litert": "deploytk.runtimes.litert"},
+}
+
+#: Which extra of deploytk brings a library: the import name of the library -> the extra.
+EXTRAS = {
+    "ultralytics": "yolo",
+    "torch": "yolo",
+    "torchvision": "yolo",
+    "cv2": "yolo",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxslim": "onnx",
+    "ai_edge_litert": "litert",
+    "ethosu": "npu",
+    "litert_torch": "npu",
+    "ai_edge_quantizer": "npu",
+    "flatbuffers": "npu",
+}
+
+
+def suggestion(wrong: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?`, or the empty string where nothing is close."""
+    close = difflib.get_close_matches(wrong, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def names(table: str) -> list[str]:
+    """The names known in a table ("backends", "targets", "runtimes"), sorted."""
+    found = {point.name for point in metadata.entry_points(group=f"deploytk.{table}")}
+    return sorted(found | set(TABLES[table]))
+
+
+def missing(error: ModuleNotFoundError) -> MissingDependency:
+    """The one line that says which extra brings the library that could not be imported."""
+    library = (error.name or "").split(".")[0]
+    extra = EXTRAS.get(library)
+    how = f"pip install 'deploytk[{extra}]'" if extra else f"pip install {library}"
+    return MissingDependency(f"{library} is not installed. Install it with: {how}")
+
+
+def load(table: str, name: str) -> ModuleType:
+    """The module behind `name` in a table.
+
+    Raises:
+        InputError: no such name.
+        MissingDependency: the library it is about is not installed.
+    """
+    path = TABLES[table].get(name)
+    if path is None:
+        points = metadata.entry_points(group=f"deploytk.{table}", name=name)
+        if not points:
+            known = names(table)
+            raise InputError(f"there is no {table[:-1]} {name!r}{suggestion(name, known)} Known: {', '.join(known)}")
+        path = next(iter(points)).value
+    return import_or_explain(path)
+
+
+def import_or_explain(module: str) -> ModuleType:
+    """Import `module`; a library that is missing becomes one sentence about the extra to install."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("deploytk"):
+            raise
+        raise missing(error) from error

@@ -1,0 +1,1 @@
+"""What a target asks of a graph: one small class or function per rule."""

@@ -1,0 +1,1 @@
+"""Where models run: one module or package per target."""

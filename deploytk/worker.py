@@ -1,0 +1,179 @@
+"""Run one step in a child process: its own log, a timeout, progress events, and a command that repeats it.
+
+The parent calls `call("package.module:function", kwargs, ...)`. The child (`python -m deploytk.worker TASK.json`)
+imports the function, runs it and writes its JSON-like result. A crash, an out-of-memory kill and a timeout come back
+as `StepFailed` with the log's path; an error of deploytk's own comes back as itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from deploytk.errors import BY_NAME, MissingDependency, StepFailed
+from deploytk.files import write_json
+
+Listener = Callable[[dict[str, Any]], None]
+
+_EVENTS_FD = "DEPLOYTK_EVENTS_FD"
+_PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+def call(
+    function: str,
+    kwargs: Mapping[str, Any],
+    *,
+    logs: Path,
+    name: str,
+    timeout_s: float,
+    listen: Listener | None = None,
+    env: Mapping[str, str] | None = None,
+) -> Any:
+    """What `function(**kwargs)` returns when run in a child process.
+
+    Args:
+        function: "package.module:function"; takes and returns JSON-like values.
+        logs: folder for `<name>.task.json`, `<name>.log` and `<name>.result.json`.
+        timeout_s: after this many seconds the child and its children are killed.
+        listen: called with each event the child emits (`emit`).
+        env: environment variables set for the child on top of this process's.
+
+    Raises:
+        StepFailed: crash, out of memory, timeout, or an exception that deploytk does not know.
+        DeploytkError: the error the child raised.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    task, log, result = (logs / f"{name}.{end}" for end in ("task.json", "log", "result.json"))
+    write_json(task, {"function": function, "kwargs": dict(kwargs)})
+    result.unlink(missing_ok=True)
+    argv = [sys.executable, "-m", "deploytk.worker", str(task)]
+    code, timed_out = _run(argv, log=log, timeout_s=timeout_s, listen=listen, env=env or {})
+    command = shlex.join(argv)
+    where = f"; log: {log}; again: {command}"
+    if timed_out:
+        raise StepFailed(
+            f"{name} was stopped after {timeout_s:g} s{where}", kind="timeout", log=str(log), command=command
+        )
+    if not result.exists():
+        kind, how = how_it_died(code)
+        raise StepFailed(f"{name} {how}{where}", kind=kind, log=str(log), command=command)
+    said = json.loads(result.read_text(encoding="utf-8"))
+    if "error" in said:
+        error = BY_NAME[said["error"]["type"]]
+        raise error(said["error"]["message"], reasons=tuple(said["error"]["reasons"]))
+    if "crash" in said:
+        kind = "oom" if said["crash"].startswith("MemoryError") else "error"
+        raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=kind, log=str(log), command=command)
+    return said["value"]
+
+
+def how_it_died(code: int) -> tuple[Any, str]:
+    """(kind, words) for the exit code of a child that left no result."""
+    if code == -signal.SIGKILL:
+        return "oom", "was killed (SIGKILL: usually out of memory)"
+    if code < 0:
+        return "crash", f"crashed ({signal.Signals(-code).name})"
+    return "crash", f"ended with exit code {code} and no result"
+
+
+def emit(**event: Any) -> None:
+    """Tell the parent something (`done=3, total=10, text="epoch 3"`); nothing happens without a parent that listens."""
+    descriptor = os.environ.get(_EVENTS_FD)
+    if descriptor:
+        with contextlib.suppress(OSError):
+            os.write(int(descriptor), (json.dumps(event, default=str) + "\n").encode())
+
+
+def _run(
+    argv: list[str], *, log: Path, timeout_s: float, listen: Listener | None, env: Mapping[str, str]
+) -> tuple[int, bool]:
+    """(exit code, timed out) of a child whose stdout and stderr go to `log`."""
+    reader, writer = os.pipe()
+    with log.open("wb") as stream:
+        stream.write(f"$ {shlex.join(argv)}\n".encode())
+        stream.flush()
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(writer,),
+            env={**os.environ, **env, _EVENTS_FD: str(writer)},
+        )
+        os.close(writer)
+        thread = threading.Thread(target=_forward, args=(reader, listen), daemon=True)
+        thread.start()
+        started, timed_out = time.monotonic(), False
+        try:
+            child.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            timed_out = True
+        finally:
+            # Also on Ctrl-C: the whole process group goes, so that nothing writes on behind our back.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        thread.join(timeout=2)
+        stream.write(f"\n[exit code {child.returncode} after {time.monotonic() - started:.1f} s]\n".encode())
+    return child.returncode, timed_out
+
+
+def _forward(reader: int, listen: Listener | None) -> None:
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            if listen is not None:
+                with contextlib.suppress(ValueError):
+                    listen(json.loads(line))
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its parent dies (Linux), so that a killed run leaves no writer behind."""
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _child(task: Path) -> int:
+    from deploytk.errors import DeploytkError
+    from deploytk.plugins import missing
+
+    said: dict[str, Any]
+    wanted = json.loads(task.read_text(encoding="utf-8"))
+    module, _, function = wanted["function"].partition(":")
+    try:
+        said = {"value": getattr(importlib.import_module(module), function)(**wanted["kwargs"])}
+    except DeploytkError as error:
+        kind = type(error) if type(error).__name__ in BY_NAME else DeploytkError
+        said = {"error": {"type": kind.__name__, "message": error.message, "reasons": error.reasons}}
+    except ModuleNotFoundError as error:
+        traceback.print_exc()
+        explained = missing(error)
+        said = {
+            "error": {"type": MissingDependency.__name__, "message": explained.message, "reasons": explained.reasons}
+        }
+    except Exception as error:  # whatever a library raises is this step's result
+        traceback.print_exc()
+        text = str(error).strip().splitlines()
+        said = {"crash": f"{type(error).__name__}: {text[0] if text else ''}"[:500]}
+    write_json(task.with_name(task.name.removesuffix(".task.json") + ".result.json"), said)
+    return 0
+
+
+if __name__ == "__main__":
+    die_with_parent()
+    sys.exit(_child(Path(sys.argv[1])))

@@ -1,0 +1,19 @@
+"""Shared fixtures: where the real inputs are."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real inputs; tests that need it are skipped where it does not exist."""
+    folder = Path(os.environ.get("DEPLOYTK_TEST_DATA", _BESIDE))
+    if not folder.is_dir():
+        pytest.skip("no real inputs: set DEPLOYTK_TEST_DATA to a copy of shared/data")
+    return folder
