@@ -12,7 +12,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?$")
 def parse_batches(text: str) -> list[int]:
     """The batch sizes meant by `text`, ascending and without repeats.
 
-    `1..64` doubles from 1 and always ends with 64; `1..64:8` goes 1, 8, 16 ... 64 (multiples of the step, and both ends).
+    `1..64` doubles from 1 and always ends with 64; `1..64:8` is 1, 8, 16 ... 64 (multiples of 8 and both ends).
 
     Raises:
         InputError: not readable, zero, or a range that runs backwards.

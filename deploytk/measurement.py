@@ -86,7 +86,7 @@ class Measurement:
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
-    """The smallest sample with at least `percent` % of all samples at or below it (nearest rank, never interpolated)."""
+    """The smallest sample with at least `percent` % of all samples at or below it (nearest rank)."""
     if not samples:
         return math.nan
     rank = max(1, math.ceil(percent / 100.0 * len(samples)))

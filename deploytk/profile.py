@@ -78,7 +78,8 @@ class Train(Strict):
     def _auto_decides_lr0(self) -> Train:
         if self.optimizer == "auto" and self.lr0 is not None:
             raise ValueError(
-                "optimizer: auto chooses its own learning rate and ignores lr0; name an optimizer (SGD, AdamW) or remove lr0"
+                "optimizer: auto chooses its own learning rate and ignores lr0; "
+                "name an optimizer (SGD, AdamW) or remove lr0"
             )
         return self
 

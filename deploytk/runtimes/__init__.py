@@ -28,5 +28,5 @@ class Session(Protocol):
         ...
 
 
-class FixedBatch(Exception):  # noqa: N818 - it is an answer, not a fault
+class FixedBatch(Exception):
     """The model file holds one batch size and cannot honestly be run at another."""
