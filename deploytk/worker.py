@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from deploytk.errors import BY_NAME, MissingDependency, StepFailed
+from deploytk.errors import BY_NAME, MissingDependency, StepFailed, StepFailure
 from deploytk.files import write_json
 
 Listener = Callable[[dict[str, Any]], None]
@@ -74,12 +74,12 @@ def call(
         error = BY_NAME[said["error"]["type"]]
         raise error(said["error"]["message"], reasons=tuple(said["error"]["reasons"]))
     if "crash" in said:
-        kind = "oom" if said["crash"].startswith("MemoryError") else "error"
-        raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=kind, log=str(log), command=command)
+        crashed: StepFailure = "oom" if said["crash"].startswith("MemoryError") else "error"
+        raise StepFailed(f"{name} failed: {said["crash"]}{where}", kind=crashed, log=str(log), command=command)
     return said["value"]
 
 
-def how_it_died(code: int) -> tuple[Any, str]:
+def how_it_died(code: int) -> tuple[StepFailure, str]:
     """(kind, words) for the exit code of a child that left no result."""
     if code == -signal.SIGKILL:
         return "oom", "was killed (SIGKILL: usually out of memory)"

@@ -1,0 +1,153 @@
+"""What the commands share: `--json` and `-v`, progress on stderr, errors as one sentence, a Report as the end."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploytk.errors import EXIT_FAULT, EXIT_INPUT, DeploytkError, StepFailed
+
+if TYPE_CHECKING:
+    from deploytk.report import Report
+    from deploytk.worker import Listener
+
+
+def reporting(command: Callable[..., Report]) -> Callable[..., None]:
+    """Make a function that returns a Report into a command body with `--json` and `-v`.
+
+    The Report is shown, its exit code becomes the process's. An error becomes one message and its exit code; with
+    `--json` always one JSON document on the last line of stdout.
+    """
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on the last line of stdout.")
+    @click.option("-v", "--verbose", is_flag=True, help="Show the library's own log.")
+    @functools.wraps(command)
+    def body(*args: Any, as_json: bool, verbose: bool, **kwargs: Any) -> None:
+        _set_up_logging(verbose)
+        click.get_current_context().obj = {"json": as_json, "verbose": verbose}
+        try:
+            report = command(*args, **kwargs)
+        except DeploytkError as error:
+            sys.exit(_failed(error, as_json=as_json))
+        except Exception as error:  # a fault of deploytk: the traceback goes to a file, never to the user
+            sys.exit(_fault(error, as_json=as_json))
+        _show(report, as_json=as_json)
+        sys.exit(report.exit_code)
+
+    return body
+
+
+def usage_error(error: click.ClickException, *, as_json: bool) -> int:
+    """Print a wrong command line in the form the user asked for; returns exit code 2."""
+    hint = ""
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        hint = f"\nTry: {error.ctx.command_path} --help"
+    click.echo(f"error: {error.format_message()}{hint}", err=True)
+    if as_json:
+        _print_json({"verdict": "fail", "exit_code": EXIT_INPUT, "reasons": [error.format_message()], "artifact": None})
+    return EXIT_INPUT
+
+
+@contextmanager
+def progress(text: str) -> Iterator[Listener]:
+    """A progress bar on stderr that follows the events of a child; silent with `--json` or without a terminal."""
+    context = click.get_current_context(silent=True)
+    quiet = bool(context and context.obj and context.obj["json"]) or not sys.stderr.isatty()
+    if quiet:
+        yield lambda event: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(text, total=None)
+
+        def follow(event: dict[str, Any]) -> None:
+            said = event.get("text")
+            bar.update(
+                task,
+                total=event.get("total"),
+                completed=event.get("done"),
+                description=f"{text}: {said}" if said else text,
+            )
+
+        yield follow
+
+
+def say(text: str) -> None:
+    """One line for people on stderr; nothing with `--json`."""
+    context = click.get_current_context(silent=True)
+    if not (context and context.obj and context.obj["json"]):
+        click.echo(text, err=True)
+
+
+def verbose() -> bool:
+    """Whether `-v` was given."""
+    context = click.get_current_context(silent=True)
+    return bool(context and context.obj and context.obj["verbose"])
+
+
+def _show(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.as_dict())
+        return
+    from rich.console import Console
+
+    from deploytk.report import terminal
+
+    terminal.show(report, Console())
+
+
+def _failed(error: DeploytkError, *, as_json: bool) -> int:
+    for reason in error.reasons:
+        click.echo(f"error: {reason}", err=True)
+    if isinstance(error, StepFailed) and verbose() and error.log:
+        click.echo(Path(error.log).read_text(encoding="utf-8", errors="replace"), err=True)
+    if as_json:
+        _print_json(
+            {"verdict": "fail", "exit_code": error.exit_code, "reasons": list(error.reasons), "artifact": None}
+        )
+    return error.exit_code
+
+
+def _fault(error: Exception, *, as_json: bool) -> int:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="deploytk-fault-", suffix=".log", delete=False, encoding="utf-8"
+    ) as log:
+        log.write("".join(traceback.format_exception(error)))
+    text = f"a fault of deploytk: {type(error).__name__}: {error}; please report it with {log.name}"
+    click.echo(f"error: {text}", err=True)
+    if as_json:
+        _print_json({"verdict": "fail", "exit_code": EXIT_FAULT, "reasons": [text], "artifact": None})
+    return EXIT_FAULT
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
+
+
+def _plain(value: Any) -> Any:
+    """`value` with NaN and infinity as null, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not (value - value == 0.0):
+        return None
+    return value
+
+
+def _set_up_logging(verbose: bool) -> None:
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(message)s")
