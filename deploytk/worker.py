@@ -28,6 +28,8 @@ from deploytk.files import write_json
 Listener = Callable[[dict[str, Any]], None]
 
 _EVENTS_FD = "DEPLOYTK_EVENTS_FD"
+#: Set in the environment (by `-v`): what children write to their logs is shown on stderr too.
+VERBOSE = "DEPLOYTK_VERBOSE"
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
@@ -75,7 +77,7 @@ def call(
         raise error(said["error"]["message"], reasons=tuple(said["error"]["reasons"]))
     if "crash" in said:
         crashed: StepFailure = "oom" if said["crash"].startswith("MemoryError") else "error"
-        raise StepFailed(f"{name} failed: {said["crash"]}{where}", kind=crashed, log=str(log), command=command)
+        raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=crashed, log=str(log), command=command)
     return said["value"]
 
 
@@ -116,6 +118,9 @@ def _run(
         os.close(writer)
         thread = threading.Thread(target=_forward, args=(reader, listen), daemon=True)
         thread.start()
+        ended = threading.Event()
+        if os.environ.get(VERBOSE):
+            threading.Thread(target=_show_log, args=(log, ended), daemon=True).start()
         started, timed_out = time.monotonic(), False
         try:
             child.wait(timeout=timeout_s)
@@ -126,6 +131,7 @@ def _run(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+            ended.set()
         thread.join(timeout=2)
         stream.write(f"\n[exit code {child.returncode} after {time.monotonic() - started:.1f} s]\n".encode())
     return child.returncode, timed_out
@@ -137,6 +143,16 @@ def _forward(reader: int, listen: Listener | None) -> None:
             if listen is not None:
                 with contextlib.suppress(ValueError):
                     listen(json.loads(line))
+
+
+def _show_log(log: Path, ended: threading.Event) -> None:
+    """Copy what the child writes to its log to stderr, until it has ended."""
+    with log.open(encoding="utf-8", errors="replace") as stream:
+        while True:
+            last = ended.wait(0.2)
+            sys.stderr.write(stream.read())
+            if last:
+                return
 
 
 def die_with_parent() -> None:

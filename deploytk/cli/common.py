@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.errors import EXIT_FAULT, EXIT_INPUT, DeploytkError, StepFailed
+from deploytk.errors import EXIT_FAULT, EXIT_INPUT, DeploytkError
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -33,7 +33,7 @@ def reporting(command: Callable[..., Report]) -> Callable[..., None]:
     @functools.wraps(command)
     def body(*args: Any, as_json: bool, verbose: bool, **kwargs: Any) -> None:
         _set_up_logging(verbose)
-        click.get_current_context().obj = {"json": as_json, "verbose": verbose}
+        click.get_current_context().obj = {"json": as_json}
         try:
             report = command(*args, **kwargs)
         except DeploytkError as error:
@@ -91,12 +91,6 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
-def verbose() -> bool:
-    """Whether `-v` was given."""
-    context = click.get_current_context(silent=True)
-    return bool(context and context.obj and context.obj["verbose"])
-
-
 def _show(report: Report, *, as_json: bool) -> None:
     if as_json:
         _print_json(report.as_dict())
@@ -111,12 +105,8 @@ def _show(report: Report, *, as_json: bool) -> None:
 def _failed(error: DeploytkError, *, as_json: bool) -> int:
     for reason in error.reasons:
         click.echo(f"error: {reason}", err=True)
-    if isinstance(error, StepFailed) and verbose() and error.log:
-        click.echo(Path(error.log).read_text(encoding="utf-8", errors="replace"), err=True)
     if as_json:
-        _print_json(
-            {"verdict": "fail", "exit_code": error.exit_code, "reasons": list(error.reasons), "artifact": None}
-        )
+        _print_json({"verdict": "fail", "exit_code": error.exit_code, "reasons": list(error.reasons), "artifact": None})
     return error.exit_code
 
 
@@ -150,4 +140,6 @@ def _plain(value: Any) -> Any:
 
 
 def _set_up_logging(verbose: bool) -> None:
+    if verbose:
+        os.environ["DEPLOYTK_VERBOSE"] = "1"  # read by deploytk.worker, which this file need not import
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, stream=sys.stderr, format="%(message)s")

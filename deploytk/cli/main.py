@@ -20,7 +20,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("deploytk.cli.run:run", "Run the whole pipeline of a profile, resumable, with one report."),
     "compare": ("deploytk.cli.compare:compare", "Put the reports of several runs into one table."),
     "profiles": ("deploytk.cli.profiles:profiles", "List and show profiles, or print their JSON Schema."),
-    "doctor": ("deploytk.cli.doctor:doctor", "Say what is installed, what each target needs, and what this machine is."),
+    "doctor": (
+        "deploytk.cli.doctor:doctor",
+        "Say what is installed, what each target needs, and what this machine is.",
+    ),
     "demo-data": ("deploytk.cli.demo_data:demo_data", "Draw a small labelled detection set."),
     "completion": ("deploytk.cli.completion:completion", "Print the shell completion script."),
 }
