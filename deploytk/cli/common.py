@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import sys
 import traceback
@@ -63,7 +64,7 @@ def progress(text: str) -> Iterator[Listener]:
     context = click.get_current_context(silent=True)
     quiet = bool(context and context.obj and context.obj["json"]) or not sys.stderr.isatty()
     if quiet:
-        yield lambda event: None
+        yield _ignore
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -82,6 +83,10 @@ def progress(text: str) -> Iterator[Listener]:
             )
 
         yield follow
+
+
+def _ignore(_event: dict[str, Any]) -> None:
+    """Drop the event."""
 
 
 def say(text: str) -> None:
@@ -134,7 +139,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, float) and not (value - value == 0.0):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 

@@ -22,7 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "profiles": ("deploytk.cli.profiles:profiles", "List and show profiles, or print their JSON Schema."),
     "doctor": (
         "deploytk.cli.doctor:doctor",
-        "Say what is installed, what each target needs, and what this machine is.",
+        "Say what is installed, what each target needs, what this machine is.",
     ),
     "demo-data": ("deploytk.cli.demo_data:demo_data", "Draw a small labelled detection set."),
     "completion": ("deploytk.cli.completion:completion", "Print the shell completion script."),
