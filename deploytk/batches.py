@@ -22,9 +22,9 @@ def parse_batches(text: str) -> list[int]:
     if found:
         low, high, step = int(found[1]), int(found[2]), int(found[3]) if found[3] else None
         if low < 1 or step == 0:
-            raise InputError(f"--batches {asked}: batch sizes and steps start at 1")
+            raise InputError(f"batches {asked}: batch sizes and steps start at 1")
         if high < low:
-            raise InputError(f"--batches {asked}: the range runs backwards; did you mean {high}..{low}?")
+            raise InputError(f"batches {asked}: the range runs backwards; did you mean {high}..{low}?")
         sizes = {low, high}
         if step:
             sizes |= set(range(-(-low // step) * step, high + 1, step))
@@ -37,7 +37,7 @@ def parse_batches(text: str) -> list[int]:
     try:
         sizes = {int(part) for part in asked.split(",")}
     except ValueError:
-        raise InputError(f"--batches {asked!r}: write 1..64, 1..64:8 or 1,2,4") from None
+        raise InputError(f"batches {asked!r}: write 1..64, 1..64:8 or 1,2,4") from None
     if min(sizes) < 1:
-        raise InputError(f"--batches {asked}: a batch size is at least 1")
+        raise InputError(f"batches {asked}: a batch size is at least 1")
     return sorted(sizes)

@@ -109,6 +109,7 @@ class Export(Strict):
     target: str = Field("onnx", description="onnx or npu")
     npu: str = Field("ethos-u55-256", description="a preset of profiles/npu/, or a YAML file")
     opset: int = Field(17, ge=13, le=20)
+    max_cpu_ops: int = Field(0, ge=0, description="operators that may stay on the CPU beside the NPU")
     min_score: float = Field(0.0, ge=0, le=100, description="the Ethos score below which the export fails")
     timeout_s: float = Field(1800.0, gt=0)
 
@@ -120,6 +121,15 @@ class Bench(Strict):
     threads: int | None = Field(None, ge=1, description="intra-op threads; all cores by default")
     time_limit_s: float = Field(120.0, gt=0, description="for the whole sweep")
     require: Literal["any", "all"] = Field("any", description="which of the batch sizes must meet the budget")
+
+    @field_validator("batches")
+    @classmethod
+    def _readable(cls, batches: str) -> str:
+        try:
+            parse_batches(batches)
+        except InputError as error:
+            raise ValueError(error.message) from error
+        return batches
 
 
 class Profile(Strict):
@@ -138,12 +148,3 @@ class Profile(Strict):
     export: Export = Export()
     bench: Bench = Bench()
     budget: Budget = Budget()
-
-    @field_validator("bench")
-    @classmethod
-    def _batches_are_readable(cls, bench: Bench) -> Bench:
-        try:
-            parse_batches(bench.batches)
-        except InputError as error:
-            raise ValueError(error.message) from error
-        return bench

@@ -178,10 +178,9 @@ def _lines(node: yaml.Node, loc: Loc) -> Iterator[tuple[Loc, int]]:
             yield here, key.start_mark.line + 1
             yield from _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            here = (*loc, index)
-            yield here, value.start_mark.line + 1
-            yield from _lines(value, here)
+        for index, item in enumerate(node.value):
+            yield (*loc, index), item.start_mark.line + 1
+            yield from _lines(item, (*loc, index))
 
 
 def _resolve(values: dict[str, Any], loc: Loc, folder: Path) -> None:
