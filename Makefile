@@ -1,0 +1,50 @@
+# Two commands matter: `make demo` runs the main job end to end, `make test` passes the tests. Both build .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := yolo,npu,dev
+STAMP := $(VENV)/.installed
+OUT ?= runs/demo
+
+.PHONY: setup demo check test test-fast test-gpu bench constraints clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"deploytk needs Python 3.11 to 3.13, this is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.8'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[$(EXTRAS)]' -c constraints.txt
+	touch $(STAMP)
+
+# Draws a small labelled set, trains on it, exports to the NPU, benches, judges, and says which report to open.
+demo: setup
+	$(BIN)/deploytk demo-data $(OUT)/data
+	$(BIN)/deploytk run quickstart --data $(OUT)/data/data.yaml --out $(OUT)/run
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+test: check
+	OMP_NUM_THREADS=2 $(BIN)/pytest -q
+
+test-fast: setup
+	OMP_NUM_THREADS=2 $(BIN)/pytest -q -m 'not e2e and not gpu'
+
+test-gpu: setup
+	$(BIN)/pytest -q -m gpu
+
+bench: setup
+	$(BIN)/python bench/peers/startup.py
+	$(BIN)/python bench/verdict_simulation.py
+
+# Resolve all pinned versions again (every extra together, Python 3.11 to 3.13, no index addresses).
+constraints: setup
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --upgrade --quiet \
+		--no-header --no-annotate --no-emit-index-url -o constraints.txt
+
+clean:
+	rm -rf $(VENV) runs
