@@ -159,8 +159,8 @@ def _parse(path: Path) -> _Source:
         raise ProfileError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ProfileError(f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        at = f":{mark.line + 1}" if mark else ""
+        raise ProfileError(f"{path}{at}: not valid YAML: {getattr(error, 'problem', error)}") from error
     if not isinstance(values, dict) or node is None:
         raise ProfileError(f"{path}: empty, or not a mapping of keys to values")
     source = _Source(values, {(): str(path)})

@@ -1,0 +1,73 @@
+"""The folder of one run: where each stage puts its files, and the profile it was made with."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from deploytk.errors import InputError
+from deploytk.files import write_json
+from deploytk.profile import Profile
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`RUN/`: profile.json, model.pt, training reports, export/, bench/, logs/, report.{json,md,html}."""
+
+    path: Path
+
+    @property
+    def model(self) -> Path:
+        """The trained model (opens without unpickling)."""
+        return self.path / "model.pt"
+
+    @property
+    def logs(self) -> Path:
+        """The log, task and result of every child step."""
+        return self.path / "logs"
+
+    @property
+    def onnx(self) -> Path:
+        """The exported ONNX."""
+        return self.path / "export" / "onnx" / "model.onnx"
+
+    @property
+    def npu(self) -> Path:
+        """The folder of the NPU export: LiteRT float and INT8, and one folder per compiled preset."""
+        return self.path / "export" / "npu"
+
+    def save_profile(self, profile: Profile) -> None:
+        """Keep the profile this run is made with."""
+        write_json(self.path / "profile.json", profile.model_dump(mode="json", by_alias=True))
+
+    def profile(self) -> Profile:
+        """The profile this run was made with.
+
+        Raises:
+            InputError: this is no run folder.
+        """
+        kept = self.path / "profile.json"
+        try:
+            return Profile.model_validate(json.loads(kept.read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise InputError(f"{self.path}: not a run folder (no profile.json); make one with: deploytk train") from error
+        except (ValueError, ValidationError) as error:
+            raise InputError(f"{kept}: damaged; train again with: deploytk train --out {self.path}") from error
+
+
+def opened(path: Path) -> RunFolder:
+    """The run folder at `path`, or the one that the model file `path` stands in.
+
+    Raises:
+        InputError: nothing there, or no trained model in it.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such run folder")
+    run = RunFolder(path if path.is_dir() else path.parent)
+    run.profile()
+    if not run.model.is_file():
+        raise InputError(f"{run.path}: training has not finished here (no model.pt); go on with: deploytk train or run")
+    return run

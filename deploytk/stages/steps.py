@@ -1,0 +1,103 @@
+"""What runs inside child processes: one function per risky step, JSON-like in and out.
+
+Here backends and targets meet: each function loads both by name and hands the result of one to the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploytk import plugins
+from deploytk.profile import Profile
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
+    """Train the profile's model into the run folder; the summary of the training."""
+    backend = plugins.load("backends", profile["backend"])
+    summary: dict[str, Any] = backend.train(profile, run)
+    return summary
+
+
+def onnx_from_checkpoint(backend: str, checkpoint: str, out: str, opset: int) -> None:
+    """Write the ONNX of a checkpoint."""
+    plugins.load("backends", backend).onnx_from_checkpoint(Path(checkpoint), Path(out), opset)
+
+
+def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
+    """Write the float model of a target from a checkpoint's torch module."""
+    source = plugins.load("backends", backend)
+    described = source.describe(Path(checkpoint))
+    module = source.torch_module(Path(checkpoint))
+    plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
+
+
+def quantize(profile: dict[str, Any], target: str, run: str, model: str, out: str) -> dict[str, Any]:
+    """Write the INT8 version of a float model, its ranges from real training images; facts about how it went."""
+    wanted = Profile.model_validate(profile)
+    backend = plugins.load("backends", wanted.backend)
+    images = backend.samples(profile, "train", wanted.calibration.samples, wanted.calibration.seed, run)
+    feeds: Iterator[np.ndarray] = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in images)
+    facts: dict[str, Any] = plugins.load("targets", target).quantize(Path(model), feeds, Path(out))
+    return facts
+
+
+def score(profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str) -> dict[str, float]:
+    """The task metrics of `model` on the validation split, every format through the same code."""
+    backend = plugins.load("backends", profile["backend"])
+    predict = _predictor(backend, Path(checkpoint), Path(model), runtime)
+    metrics: dict[str, float] = backend.score(predict, profile, Path(checkpoint), run)
+    return metrics
+
+
+def agreement(profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str, count: int) -> dict[str, Any]:
+    """How far `model`'s decoded outputs are from the torch module's on `count` validation images.
+
+    Returns:
+        max_abs, mean_abs, cosine, sqnr_db over all images and outputs, and the number of images.
+    """
+    backend = plugins.load("backends", profile["backend"])
+    reference = _predictor(backend, Path(checkpoint), Path(checkpoint), "torch")
+    predict = _predictor(backend, Path(checkpoint), Path(model), runtime)
+    images = list(backend.samples(profile, "val", count, 0, run))
+    expected = np.concatenate([reference(image) for image in images]).astype(np.float64)
+    got = np.concatenate([predict(image) for image in images]).astype(np.float64)
+    return {"images": len(images), **_distance(expected, got)}
+
+
+def _distance(expected: np.ndarray, got: np.ndarray) -> dict[str, Any]:
+    if expected.shape != got.shape:
+        return {"error": f"shape {got.shape} instead of {expected.shape}"}
+    if not np.isfinite(got).all():
+        return {"error": "the output holds NaN or infinity"}
+    error = np.abs(expected - got)
+    noise, signal = float((error**2).sum()), float((expected**2).sum())
+    norms = float(np.linalg.norm(expected) * np.linalg.norm(got))
+    return {
+        "max_abs": float(error.max()),
+        "mean_abs": float(error.mean()),
+        "cosine": float((expected * got).sum()) / norms if norms else 0.0,
+        "sqnr_db": 10 * float(np.log10(signal / noise)) if noise and signal else 200.0,
+    }
+
+
+def _predictor(backend: Any, checkpoint: Path, model: Path, runtime: str) -> Predict:
+    """`predict(NCHW float32) -> decoded (N, 4 + nc, anchors)` for a torch checkpoint, an ONNX or a LiteRT file."""
+    if runtime == "torch":
+        raw = backend.torch_predictor(checkpoint)
+    elif runtime == "onnx":
+        return _onnx_predictor(model)
+    else:
+        raw = plugins.load("targets", "npu").predictor(model)
+    return lambda images: np.asarray(backend.decode(raw(images), checkpoint))
+
+
+def _onnx_predictor(model: Path) -> Predict:
+    session = plugins.load("runtimes", "onnx").open_session(model, batch=None, threads=None)
+    name = session.inputs[0].name
+    return lambda images: np.asarray(next(iter(session.run({name: images}).values())))
