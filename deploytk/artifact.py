@@ -84,11 +84,7 @@ class Artifact:
         beside = sidecar(path)
         try:
             raw = json.loads(beside.read_text(encoding="utf-8"))
-            raw["path"] = path
-            raw["made_from"] = tuple(raw["made_from"])
-            for side in ("inputs", "outputs"):
-                raw[side] = tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in raw[side])
-            loaded = Artifact(**raw)
+            loaded = Artifact.from_dict({**raw, "path": path})
         except FileNotFoundError as error:
             raise InputError(f"{beside}: no lineage beside {path.name}; make it again with deploytk") from error
         except (ValueError, TypeError, KeyError) as error:
@@ -97,8 +93,17 @@ class Artifact:
             raise InputError(f"{path}: changed since deploytk made it (its sha256 differs from {beside.name})")
         return loaded
 
+    @staticmethod
+    def from_dict(told: Mapping[str, Any]) -> Artifact:
+        """The artifact that `as_dict` told."""
+        specs = {
+            side: tuple(TensorSpec(**{**t, "shape": tuple(t["shape"])}) for t in told[side])
+            for side in ("inputs", "outputs")
+        }
+        return Artifact(**{**told, **specs, "path": Path(told["path"]), "made_from": tuple(told["made_from"])})
+
     def as_dict(self) -> dict[str, Any]:
-        """The artifact as JSON-like values; the path is relative to nothing and ends in the file's name."""
+        """The artifact as JSON-like values."""
         return {**asdict(self), "path": str(self.path)}
 
 

@@ -55,7 +55,9 @@ def score(profile: dict[str, Any], run: str, checkpoint: str, model: str, runtim
     return metrics
 
 
-def agreement(profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str, count: int) -> dict[str, Any]:
+def agreement(
+    profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str, count: int
+) -> dict[str, Any]:
     """How far `model`'s decoded outputs are from the torch module's on `count` validation images.
 
     Returns:

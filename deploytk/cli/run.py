@@ -1,0 +1,40 @@
+"""`deploytk run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.options import overrides, training
+
+if TYPE_CHECKING:
+    from deploytk.report import Report
+
+
+@click.command()
+@click.argument("name", metavar="PROFILE")
+@training
+@click.option("--target", help="onnx or npu (default: the profile's).")
+@click.option("--npu", help="NPU preset or YAML file (default: the profile's).")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run folder (default runs/PROFILE).")
+@reporting
+def run(name: str, out: Path | None, **values: Any) -> Report:
+    """Train, export, bench and judge one PROFILE; what is unchanged since the last time is skipped.
+
+    \b
+    deploytk run npu-level4-relu --data DATA.yaml --out RUN
+    """
+    from deploytk import profile_loading
+    from deploytk.report import render
+    from deploytk.stages.run import run as stage
+
+    profile = profile_loading.load(name, overrides(**values))
+    folder = (out or Path("runs") / profile.name).absolute()
+    with progress(profile.name) as listen:
+        report = stage(profile, folder, say=say, listen=listen)
+    written = render.write(report, folder)
+    say(f"report: {written['html']}")
+    return report

@@ -1,0 +1,248 @@
+"""Make the model of a run ready for a target, and prove at every step that it is still the same model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deploytk import plugins, worker
+from deploytk.artifact import Artifact, finished, stage_key, versions_of
+from deploytk.errors import InputError
+from deploytk.profile import Profile
+from deploytk.report import Report
+from deploytk.stages import proof
+from deploytk.stages.run_folder import RunFolder
+from deploytk.worker import Listener
+
+
+def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> Report:
+    """The report of everything made for `profile.export.target`, with its verdict.
+
+    Raises:
+        InputError: an unknown target or preset.
+        StepFailed: a converter or the compiler crashed or ran out of time.
+    """
+    target = profile.export.target
+    if target not in EXPORTERS:
+        known = ", ".join(sorted(EXPORTERS))
+        raise InputError(f"there is no target {target!r}{plugins.suggestion(target, EXPORTERS)} Known: {known}")
+    return EXPORTERS[target](Steps(run, profile, listen))
+
+
+def with_overrides(profile: Profile, overrides: Mapping[tuple[str, ...], Any]) -> Profile:
+    """`profile` with the export settings of the command line."""
+    changes = {key[-1]: value for key, value in overrides.items() if key[0] == "export"}
+    return profile.model_copy(update={"export": profile.export.model_copy(update=changes)})
+
+
+class Steps:
+    """The child steps of one export, each skipped where its result already stands under the same key."""
+
+    def __init__(self, run: RunFolder, profile: Profile, listen: Listener | None) -> None:
+        self.run, self.profile, self.listen = run, profile, listen
+        self.raw = profile.model_dump(mode="json", by_alias=True)
+        self.backend = plugins.load("backends", profile.backend)
+        self.skipped: dict[str, bool] = {}
+        self.data = self.backend.data_fingerprint(profile)
+        self.source = self._scored(Artifact.load(run.model), "torch")
+
+    def call(self, function: str, name: str, **kwargs: Any) -> Any:
+        """What `stages.steps.<function>` returns from its own process."""
+        return worker.call(
+            function if ":" in function else f"deploytk.stages.steps:{function}",
+            kwargs,
+            logs=self.run.logs,
+            name=name,
+            timeout_s=self.profile.export.timeout_s,
+            listen=self.listen,
+        )
+
+    def made(
+        self,
+        path: Path,
+        source: Artifact,
+        build: Callable[[], dict[str, Any] | None],
+        *,
+        stage: str,
+        format: str,
+        precision: str,
+        settings: dict[str, Any],
+        distributions: tuple[str, ...],
+    ) -> Artifact:
+        """The artifact at `path`: found finished, or built now. What `build` returns is kept in its settings."""
+        versions = versions_of("deploytk", *distributions)
+        key = stage_key(stage, [source.sha256], settings, versions)
+        found = finished(path, key)
+        self.skipped[path.name] = found is not None
+        if found is not None:
+            return found
+        facts = build()
+        return Artifact.record(
+            path,
+            format=format,
+            precision=precision,
+            made_by=stage,
+            key=key,
+            made_from=[source],
+            settings={**settings, "facts": facts or {}},
+            versions=versions,
+        )
+
+    def proved(self, artifact: Artifact, runtime: str) -> Artifact:
+        """`artifact` with its task metrics and its distance from the source model, measured once and kept."""
+        artifact = self._scored(artifact, runtime)
+        if artifact.settings.get("compared_on") == self.data:
+            return artifact
+        distance = self.call("agreement", f"agreement-{artifact.path.stem}", **self._where(artifact, runtime), count=8)
+        return proof.kept(artifact, compared_on=self.data, agreement=distance)
+
+    def _scored(self, artifact: Artifact, runtime: str) -> Artifact:
+        if artifact.settings.get("scored_on") == self.data:
+            return artifact
+        metrics = self.call("score", f"score-{artifact.path.stem}", **self._where(artifact, runtime))
+        return proof.kept(replace(artifact, metrics=metrics), scored_on=self.data)
+
+    def _where(self, artifact: Artifact, runtime: str) -> dict[str, Any]:
+        common = {"profile": self.raw, "run": str(self.run.path), "checkpoint": str(self.run.model)}
+        return {**common, "model": str(artifact.path), "runtime": runtime}
+
+
+def _onnx(steps: Steps) -> Artifact:
+    run, opset = steps.run, steps.profile.export.opset
+    artifact = steps.made(
+        run.onnx,
+        steps.source,
+        lambda: steps.call(
+            "onnx_from_checkpoint",
+            "export-onnx",
+            backend=steps.profile.backend,
+            checkpoint=str(run.model),
+            out=str(run.onnx),
+            opset=opset,
+        ),
+        stage="export-onnx",
+        format="onnx",
+        precision="fp32",
+        settings={"opset": opset},
+        distributions=(*steps.backend.DISTRIBUTIONS, "onnx", "onnxslim", "onnxruntime"),
+    )
+    return steps.proved(artifact, "onnx")
+
+
+def export_onnx(steps: Steps) -> Report:
+    """The ONNX of the run: activation contract and agreement with the torch model."""
+    model = _onnx(steps)
+    checks = proof.Checks(steps.profile)
+    checks.contract(model, "onnx")
+    checks.agreement(model, steps.source, proof.FLOAT_SQNR_DB)
+    checks.metric(model, steps.source)
+    return checks.report("export onnx", model, (steps.source, model), steps.skipped)
+
+
+def export_npu(steps: Steps) -> Report:
+    """The LiteRT float and INT8 models, compiled for the NPU by Vela, each proved against the one before."""
+    profile, run, source = steps.profile, steps.run, steps.source
+    onnx = _onnx(steps)
+    npu = _preset(profile)
+    target = plugins.load("targets", "npu")
+    libraries = (*steps.backend.DISTRIBUTIONS, *target.DISTRIBUTIONS)
+    litert = steps.made(
+        run.npu / "model_fp32.tflite",
+        source,
+        lambda: steps.call(
+            "convert",
+            "convert-litert",
+            backend=profile.backend,
+            target="npu",
+            checkpoint=str(run.model),
+            out=str(run.npu / "model_fp32.tflite"),
+        ),
+        stage="convert",
+        format="tflite",
+        precision="fp32",
+        settings={},
+        distributions=libraries,
+    )
+    litert = steps.proved(litert, "litert")
+    int8 = steps.made(
+        run.npu / "model_int8.tflite",
+        litert,
+        lambda: steps.call(
+            "quantize",
+            "quantize-int8",
+            profile=steps.raw,
+            target="npu",
+            run=str(run.path),
+            model=str(litert.path),
+            out=str(run.npu / "model_int8.tflite"),
+        ),
+        stage="quantize",
+        format="tflite",
+        precision="int8",
+        settings={
+            "calibration": profile.calibration.model_dump(mode="json"),
+            "data": steps.data,
+        },
+        distributions=libraries,
+    )
+    int8 = steps.proved(int8, "litert")
+    compiled, assessment = _compiled(steps, int8, npu)
+    checks = proof.Checks(profile)
+    for model, name in ((onnx, "onnx"), (litert, "litert fp32"), (int8, "litert int8")):
+        checks.contract(model, name)
+    for model in (onnx, litert):
+        checks.agreement(model, source, proof.FLOAT_SQNR_DB)
+        checks.metric(model, source)
+    checks.agreement(int8, source, None)
+    checks.metric(int8, source)
+    checks.placement(assessment)
+    chain = (source, onnx, litert, int8, *([compiled] if compiled else []))
+    return checks.report("export npu", compiled or int8, chain, steps.skipped)
+
+
+def _preset(profile: Profile) -> dict[str, Any]:
+    from deploytk.profile_loading import load_npu
+
+    return load_npu(profile.export.npu).model_dump(mode="json")
+
+
+def _compiled(steps: Steps, int8: Artifact, npu: dict[str, Any]) -> tuple[Artifact | None, dict[str, Any]]:
+    """The Vela-compiled model (None where no operator went to the NPU) and the assessment."""
+    out = steps.run.npu / npu["accelerator"]
+    path = out / f"{int8.path.stem}_vela.tflite"
+    found: dict[str, Any] = {}
+
+    def assess() -> dict[str, Any]:
+        found.update(
+            steps.call(
+                "deploytk.targets.npu:assess", f"vela-{npu['accelerator']}", path=str(int8.path), npu=npu, out=str(out)
+            )
+        )
+        return found
+
+    versions = versions_of("deploytk", "ethos-u-vela")
+    key = stage_key("compile", [int8.sha256], npu, versions)
+    compiled = finished(path, key)
+    steps.skipped[path.name] = compiled is not None
+    if compiled is not None:
+        return compiled, dict(compiled.settings["assessment"])
+    assess()
+    if not path.is_file():
+        return None, found
+    compiled = Artifact.record(
+        path,
+        format="vela-tflite",
+        precision="int8",
+        made_by="compile",
+        key=key,
+        made_from=[int8],
+        settings={"npu": npu, "assessment": found},
+        versions=versions,
+    )
+    return compiled, found
+
+
+#: target name -> how its export goes.
+EXPORTERS: dict[str, Callable[[Steps], Report]] = {"onnx": export_onnx, "npu": export_npu}

@@ -1,0 +1,127 @@
+"""The whole pipeline of one profile: train, export, bench, judge, one report; what is unchanged is skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploytk.artifact import Artifact, stage_key
+from deploytk.batches import parse_batches
+from deploytk.budget import Status, Verdict
+from deploytk.errors import EXIT_PASS
+from deploytk.files import write_json
+from deploytk.measurement import Machine
+from deploytk.profile import Profile
+from deploytk.report import Report
+from deploytk.report.loading import report_from
+from deploytk.stages.bench import bench
+from deploytk.stages.export import export
+from deploytk.stages.run_folder import RunFolder
+from deploytk.stages.train import train
+from deploytk.worker import Listener
+
+Say = Callable[[str], None]
+
+
+def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None) -> Report:
+    """The one report of the pipeline. Its verdict is about the target: an NPU's time is an estimate and says so.
+
+    Raises:
+        DeploytkError: a stage could not be finished; what was finished stays and is not done again.
+    """
+    say(f"train: {profile.name}")
+    trained = train(profile, out, listen)
+    say(trained.verdict.reasons[0])
+    say(f"export: {profile.export.target}")
+    exported = export(RunFolder(out), profile, listen)
+    for name, skipped in exported.sections["skipped"].items():
+        say(f"  {name}: {'unchanged, not made again' if skipped else 'made'}")
+    benches = [_bench(profile, RunFolder(out), model, say) for model in _benched(exported)]
+    return _merged(profile, trained, exported, benches)
+
+
+def _benched(exported: Report) -> list[Artifact]:
+    """What is benched: the ONNX, the INT8 model on this CPU, and the compiled model (as an estimate)."""
+    return [
+        a
+        for a in exported.chain
+        if a.format in ("onnx", "vela-tflite") or (a.format, a.precision) == ("tflite", "int8")
+    ]
+
+
+def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say) -> Report:
+    """The bench of one artifact; the kept one where nothing that shapes it has changed."""
+    out = folder.path / "bench" / model.path.stem
+    settings = {"bench": profile.bench.model_dump(), "budget": profile.budget.model_dump()}
+    machine = Machine.this()
+    key = stage_key("bench", [model.sha256], {**settings, "machine": [machine.cpu, machine.cores]}, model.versions)
+    kept = _kept(out / "bench.json", key)
+    if kept is not None:
+        say(f"bench {model.path.name}: unchanged, not measured again")
+        return kept
+    say(f"bench {model.path.name}: batches {profile.bench.batches}")
+    report = bench(
+        model.path,
+        budget=profile.budget,
+        batches=parse_batches(profile.bench.batches),
+        runtime=None,
+        threads=profile.bench.threads,
+        time_limit_s=profile.bench.time_limit_s,
+        require=profile.bench.require,
+        out=out,
+    )
+    write_json(out / "bench.json", {"key": key, "report": report.as_dict()})
+    return report
+
+
+def _kept(path: Path, key: str) -> Report | None:
+    """The bench report kept at `path` under `key`."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return report_from(kept["report"]) if kept["key"] == key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _merged(profile: Profile, trained: Report, exported: Report, benches: list[Report]) -> Report:
+    """One report of all stages. The bench of what runs on the target decides; the others are told beside it."""
+    deciding = next((b for b in benches if b.artifact and b.artifact.sha256 == _deployed(exported)), None)
+    codes = [exported.exit_code, deciding.exit_code if deciding else EXIT_PASS]
+    code = next((c for c in codes if c), EXIT_PASS)
+    parts = [r for r in (exported, deciding) if r is not None]
+    deciding_parts = [r for r in parts if r.exit_code] or parts
+    status: Status = "pass" if code == EXIT_PASS else next(r.verdict.status for r in deciding_parts)
+    return Report(
+        command="run",
+        title=profile.name,
+        verdict=Verdict(status=status, reasons=tuple(s for r in deciding_parts for s in r.verdict.reasons)),
+        exit_code=code,
+        artifact=exported.artifact,
+        chain=exported.chain,
+        findings=(*trained.findings, *exported.findings, *(f for b in benches for f in b.findings)),
+        measurements=tuple(m for b in benches for m in b.measurements),
+        budget=profile.budget,
+        machine=Machine.this(),
+        versions={**trained.versions, **exported.versions},
+        sections={**trained.sections, **exported.sections, "bench": _bench_section(benches)},
+    )
+
+
+def _deployed(exported: Report) -> str:
+    """The sha256 of what runs on the target: the report's own artifact."""
+    return exported.artifact.sha256 if exported.artifact else ""
+
+
+def _bench_section(benches: list[Report]) -> dict[str, Any]:
+    """The rows of all benches in one table, each row saying which file it is about."""
+    rows = [
+        {"artifact": b.artifact.path.name, **row} for b in benches if b.artifact for row in b.sections["bench"]["rows"]
+    ]
+    told = [
+        {"artifact": b.artifact.path.name, "verdict": b.verdict.status, "reasons": list(b.verdict.reasons)}
+        for b in benches
+        if b.artifact
+    ]
+    return {"rows": rows, "verdicts": told}
