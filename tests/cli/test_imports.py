@@ -9,9 +9,11 @@ import pytest
 
 from deploytk.cli.main import COMMANDS
 
-HEAVY = (
-    """torch onnx onnxruntime ultralytics pydantic numpy matplotlib scipy rich jinja2 ai_edge_litert ethosu""".split()
-)
+
+HEAVY = [
+    *("torch", "onnx", "onnxruntime", "ultralytics", "pydantic", "numpy"),
+    *("matplotlib", "scipy", "rich", "jinja2", "ai_edge_litert", "ethosu"),
+]
 
 CODE = """
 import sys
