@@ -53,7 +53,9 @@ class RunFolder:
         try:
             return Profile.model_validate(json.loads(kept.read_text(encoding="utf-8")))
         except FileNotFoundError as error:
-            raise InputError(f"{self.path}: not a run folder (no profile.json); make one with: deploytk train") from error
+            raise InputError(
+                f"{self.path}: not a run folder (no profile.json); make one with: deploytk train"
+            ) from error
         except (ValueError, ValidationError) as error:
             raise InputError(f"{kept}: damaged; train again with: deploytk train --out {self.path}") from error
 

@@ -9,7 +9,6 @@ import pytest
 
 from deploytk.cli.main import COMMANDS
 
-
 HEAVY = [
     *("torch", "onnx", "onnxruntime", "ultralytics", "pydantic", "numpy"),
     *("matplotlib", "scipy", "rich", "jinja2", "ai_edge_litert", "ethosu"),
