@@ -1,0 +1,104 @@
+"""What a model is fed while it is measured: its own samples where given, otherwise drawn, the same every time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deploytk.artifact import TensorSpec
+from deploytk.errors import InputError
+
+COUNT = 6
+_MOST_TOKEN = 100  # small enough to be inside any vocabulary
+
+Feed = dict[str, np.ndarray]
+
+
+def feeds_for(inputs: Sequence[TensorSpec], samples: Path | None) -> tuple[list[Feed], str]:
+    """(several distinct feeds, what they are in words) for inputs whose batch is filled in.
+
+    Args:
+        samples: an .npz with one array per input name (or a single array for a single input), samples along its
+            first axis.
+
+    Raises:
+        InputError: the samples do not fit the inputs.
+    """
+    if samples is None:
+        rng = np.random.default_rng(0)
+        return [{spec.name: _drawn(rng, spec, turn) for spec in inputs} for turn in range(COUNT)], (
+            f"{COUNT} distinct drawn inputs (seed 0): {'; '.join(_how(spec) for spec in inputs)}"
+        )
+    arrays = _arrays(samples, inputs)
+    feeds = [{spec.name: _taken(arrays[spec.name], spec, turn) for spec in inputs} for turn in range(COUNT)]
+    held = len(next(iter(arrays.values())))
+    return feeds, f"{COUNT} distinct feeds made of the {held} samples in {samples.name}"
+
+
+def _drawn(rng: np.random.Generator, spec: TensorSpec, turn: int) -> np.ndarray:
+    """Noise over the whole range of the input, with a brightness and contrast that change with the turn."""
+    shape = tuple(int(d) for d in spec.shape)
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if dtype.kind in "iu" and dtype.itemsize > 1:
+        return rng.integers(1, _MOST_TOKEN, shape).astype(dtype)
+    low = turn / (2 * COUNT)
+    values = low + (1 - low) * rng.random(shape, dtype=np.float32) ** (1 + turn)
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.round(limits.min + values * (int(limits.max) - int(limits.min))).astype(dtype)
+
+
+def _how(spec: TensorSpec) -> str:
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "b":
+        ranged = "true and false"
+    elif dtype.kind == "f":
+        ranged = "0..1"
+    elif dtype.itemsize > 1:
+        ranged = f"1..{_MOST_TOKEN - 1}"
+    else:
+        ranged = f"{np.iinfo(dtype).min}..{np.iinfo(dtype).max}"
+    return f"{spec.name} {spec.dtype} {ranged}"
+
+
+def _arrays(samples: Path, inputs: Sequence[TensorSpec]) -> Mapping[str, np.ndarray]:
+    try:
+        with np.load(samples, allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{samples}: no readable .npz of samples ({error})") from error
+    if len(arrays) == len(inputs) == 1:
+        arrays = {inputs[0].name: next(iter(arrays.values()))}
+    lacking = [spec.name for spec in inputs if not arrays.get(spec.name, np.empty(0)).size]
+    if lacking:
+        raise InputError(
+            f"{samples}: no samples for the inputs {', '.join(lacking)}; it holds {', '.join(arrays) or 'none'}"
+        )
+    return arrays
+
+
+def _taken(array: np.ndarray, spec: TensorSpec, turn: int) -> np.ndarray:
+    """A batch of samples that begins with another one each turn, in the input's layout and dtype."""
+    wanted = tuple(int(d) for d in spec.shape)
+    rows = array[(np.arange(wanted[0]) + turn) % len(array)]
+    if rows.shape != wanted and rows.ndim == 4:
+        for order in ((0, 2, 3, 1), (0, 3, 1, 2)):  # NCHW images for an NHWC model, and the other way
+            if rows.transpose(order).shape == wanted:
+                rows = np.ascontiguousarray(rows.transpose(order))
+    if rows.shape != wanted:
+        raise InputError(f"samples of shape {array.shape} do not fit the input {spec.name} {wanted}")
+    return _as_dtype(rows, spec)
+
+
+def _as_dtype(rows: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """`rows` in the input's dtype, quantized with its scale where it has one."""
+    dtype = np.dtype(spec.dtype)
+    if rows.dtype.kind == "f" and dtype.kind in "iu" and spec.scale:
+        limits = np.iinfo(dtype)
+        return np.clip(np.round(rows / spec.scale) + (spec.zero_point or 0), limits.min, limits.max).astype(dtype)
+    return rows.astype(dtype)

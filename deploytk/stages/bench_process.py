@@ -1,0 +1,92 @@
+"""The parent's side of `bench_child`: one process per batch size, asked one JSON line at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from deploytk.errors import BY_NAME
+from deploytk.files import write_json
+from deploytk.worker import how_it_died
+
+
+class BatchProcess:
+    """A child that has one batch size open, until `close`. Its stderr and all noise are in `log`."""
+
+    def __init__(self, spec: dict[str, Any], logs: Path) -> None:
+        name = f"bench-{spec['runtime']}-batch{spec['batch']}"
+        logs.mkdir(parents=True, exist_ok=True)
+        self.log = logs / f"{name}.log"
+        task = logs / f"{name}.json"
+        write_json(task, spec)
+        argv = [sys.executable, "-m", "deploytk.stages.bench_child", str(task)]
+        self.command = shlex.join([*argv, "--repeat"])
+        self._read = b""
+        with self.log.open("wb") as noise:
+            noise.write(f"$ {self.command}\n".encode())
+            noise.flush()
+            self._child = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, start_new_session=True
+            )
+
+    def ask(self, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
+        """The child's answer; `{"status": "timeout" | "oom" | "crash", "reason": ...}` where none came.
+
+        Raises:
+            DeploytkError: the error the child met (InputError, MissingDependency).
+        """
+        said = self._answer(command, timeout_s)
+        if "status" in said or "error" in said:
+            self.close()
+        if "error" in said:
+            error = said["error"]
+            raise BY_NAME[error["type"]](error["message"], reasons=tuple(error["reasons"]))
+        return said
+
+    def close(self) -> None:
+        """End the child and whatever it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGKILL)
+        self._child.wait()
+        for pipe in (self._child.stdin, self._child.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _answer(self, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        assert self._child.stdin
+        try:
+            self._child.stdin.write(json.dumps(command).encode() + b"\n")
+            self._child.stdin.flush()
+            line = self._line(time.monotonic() + timeout_s)
+        except TimeoutError:
+            return {"status": "timeout", "reason": f"No answer to '{command['do']}' within {timeout_s:.1f} s."}
+        except (BrokenPipeError, EOFError):
+            kind, how = how_it_died(self._child.wait())
+            return {"status": kind, "reason": f"The process {how} in '{command['do']}'."}
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _line(self, until: float) -> bytes:
+        """The next line of the child's answers."""
+        assert self._child.stdout
+        descriptor = self._child.stdout.fileno()
+        while b"\n" not in self._read:
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise TimeoutError
+            part = os.read(descriptor, 1 << 16)
+            if not part:
+                raise EOFError
+            self._read += part
+        line, _, self._read = self._read.partition(b"\n")
+        return line

@@ -1,0 +1,191 @@
+"""The verdict: what it says, what it must never say, and how often it errs on series whose truth is known."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploytk.budget import Budget
+from deploytk.judge import judge, samples_needed, weigh
+
+BUDGET = Budget(latency_ms=50)
+RUNS = 300
+
+
+def spread(samples: list[float]) -> list[int]:
+    """Every sample a block of its own."""
+    return [1] * len(samples)
+
+
+def test_59_samples_none_over_are_the_fewest_that_pass_p95_at_95_percent() -> None:
+    assert judge([40.0] * 59, [1] * 59, BUDGET, 1).status == "pass"
+    assert judge([40.0] * 58, [1] * 58, BUDGET, 1).status == "inconclusive"
+    assert samples_needed(BUDGET) == 59
+
+
+@pytest.mark.parametrize(("percentile", "needed"), [(90, 29), (95, 59), (99, 299)])
+def test_a_higher_percentile_needs_more_samples(percentile: float, needed: int) -> None:
+    budget = Budget(latency_ms=50, percentile=percentile)
+    assert samples_needed(budget) == needed
+    assert judge([40.0] * needed, [1] * needed, budget, 1).status == "pass"
+    assert judge([40.0] * (needed - 1), [1] * (needed - 1), budget, 1).status == "inconclusive"
+
+
+def test_one_sample_over_needs_93_as_clopper_and_pearson_say() -> None:
+    assert judge([60.0] + [40.0] * 92, [1] * 93, BUDGET, 1).status == "pass"
+    assert judge([60.0] + [40.0] * 91, [1] * 92, BUDGET, 1).status == "inconclusive"
+
+
+def test_samples_in_one_row_never_pass_however_many() -> None:
+    verdict = judge([40.0] * 1000, [], BUDGET, 1)
+    assert verdict.status == "inconclusive"
+    assert "blocks" in verdict.reasons[0]
+
+
+def test_three_blocks_wholly_over_the_budget_fail() -> None:
+    assert judge([80.0] * 15, [5, 5, 5], BUDGET, 1).status == "fail"
+
+
+def test_a_clustered_tail_under_the_budget_counts_for_fewer_samples() -> None:
+    # 12 of 200 samples are slower than the rest, but all in two blocks; none is over the budget.
+    clustered = [49.0 if b in (3, 11) and c < 6 else 30.0 for b in range(20) for c in range(10)]
+    scattered = [49.0 if (b * 10 + c) % 17 == 0 else 30.0 for b in range(20) for c in range(10)]
+    few, many = (weigh(_array(s), [10] * 20, BUDGET) for s in (clustered, scattered))
+    assert few.over == many.over == 0
+    assert few.design_effect > 3 > many.design_effect
+    assert few.upper > many.upper
+
+
+def test_per_item_divides_by_the_batch() -> None:
+    samples = [160.0] * 100
+    assert judge(samples, spread(samples), BUDGET, 4).status == "fail"
+    per_item = Budget(latency_ms=50, per="item")
+    assert judge(samples, spread(samples), per_item, 4).status == "pass"
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, 0.0, -1.0])
+def test_a_sample_that_is_no_latency_fails_with_a_reason(wrong: float) -> None:
+    verdict = judge([40.0] * 500 + [wrong], [1] * 501, BUDGET, 1)
+    assert verdict.status == "fail"
+    assert "no latency" in verdict.reasons[0]
+
+
+def test_no_sample_is_inconclusive() -> None:
+    assert judge([], [], BUDGET, 1).status == "inconclusive"
+
+
+def test_the_reason_has_the_numbers_and_how_many_more_are_needed() -> None:
+    (reason,) = judge([40.0] * 30, [1] * 30, BUDGET, 1).reasons
+    assert "0 of 30 calls took longer than 50 ms" in reason
+    assert "About 29 more samples" in reason
+
+
+def test_each_look_costs_confidence() -> None:
+    assert judge([40.0] * 59, [1] * 59, BUDGET, 1, looks=3).status == "inconclusive"
+    assert judge([40.0] * 80, [1] * 80, BUDGET, 1, looks=3).status == "pass"
+
+
+def test_blocks_that_do_not_add_up_are_a_fault() -> None:
+    with pytest.raises(ValueError, match="blocks hold 10 samples, not 12"):
+        judge([40.0] * 12, [5, 5], BUDGET, 1)
+
+
+latencies = st.lists(st.floats(1, 200), min_size=1, max_size=300)
+
+
+def blocks_of(samples: list[float], size: int) -> list[int]:
+    whole, rest = divmod(len(samples), size)
+    return [size] * whole + ([rest] if rest else [])
+
+
+@settings(max_examples=200, deadline=None)
+@given(samples=latencies, size=st.integers(1, 20), factor=st.floats(1, 10))
+def test_slower_samples_never_turn_fail_into_pass(samples: list[float], size: int, factor: float) -> None:
+    blocks = blocks_of(samples, size)
+    before = judge(samples, blocks, BUDGET, 1).status
+    after = judge([s * factor for s in samples], blocks, BUDGET, 1).status
+    assert (before, after) != ("fail", "pass")
+
+
+@settings(max_examples=200, deadline=None)
+@given(samples=latencies, size=st.integers(1, 20))
+def test_the_bounds_hold_the_observed_share_and_the_effect_is_at_least_one(samples: list[float], size: int) -> None:
+    found = weigh(_array(samples), blocks_of(samples, size), BUDGET)
+    share = found.over / found.samples
+    assert 0 <= found.lower <= share + 1e-9
+    assert share - 1e-9 <= found.upper <= 1
+    assert found.design_effect >= 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(samples=latencies, size=st.integers(1, 20), low=st.floats(0.6, 0.9), high=st.floats(0.91, 0.999))
+def test_more_confidence_never_decides_what_less_left_open(
+    samples: list[float], size: int, low: float, high: float
+) -> None:
+    blocks = blocks_of(samples, size)
+    less, more = (judge(samples, blocks, Budget(confidence=c), 1).status for c in (low, high))
+    assert more in (less, "inconclusive")
+
+
+@settings(max_examples=100, deadline=None)
+@given(samples=st.lists(st.floats(1, 200), max_size=58), size=st.integers(1, 20))
+def test_fewer_samples_than_the_percentile_needs_never_pass(samples: list[float], size: int) -> None:
+    assert judge(samples, blocks_of(samples, size), BUDGET, 1).status != "pass"
+
+
+# -- how often it errs: bench/verdict_simulation.py, seeded, at the plan the bench samples with
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    path = Path(__file__).parents[1] / "bench" / "verdict_simulation.py"
+    spec = importlib.util.spec_from_file_location("verdict_simulation", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SERIES = ("independent", "AR(1) 0.9", "bimodal")
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_a_p95_10_percent_over_the_budget_almost_never_passes(simulation: ModuleType, series: str) -> None:
+    for plan in ((30, 10), (60, 5)):
+        told = simulation.simulate(simulation.SERIES[series], 1.1, plan, runs=RUNS)["deploytk"]
+        assert told["pass"] <= 0.02 * RUNS
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_a_p95_10_percent_under_the_budget_passes_at_the_first_look_or_the_second(
+    simulation: ModuleType, series: str
+) -> None:
+    assert simulation.simulate(simulation.SERIES[series], 0.9, (60, 5), runs=RUNS)["deploytk"]["pass"] >= 0.8 * RUNS
+    sequential = simulation.simulate_bench(simulation.SERIES[series], 0.9, runs=RUNS)
+    assert sequential["pass"] >= 0.8 * RUNS
+
+
+@pytest.mark.parametrize("series", SERIES)
+def test_at_the_budget_itself_a_pass_is_as_rare_as_the_confidence_says(simulation: ModuleType, series: str) -> None:
+    told = simulation.simulate(simulation.SERIES[series], 1.0, (60, 5), runs=RUNS)["deploytk"]
+    assert told["pass"] <= 0.06 * RUNS
+    assert simulation.simulate_bench(simulation.SERIES[series], 1.0, runs=RUNS)["pass"] <= 0.06 * RUNS
+
+
+def test_the_naive_rule_errs_where_ours_does_not(simulation: ModuleType) -> None:
+    told = simulation.simulate(simulation.SERIES["bimodal, long runs"], 1.1, (60, 5), runs=RUNS)
+    assert told["naive"]["pass"] >= 0.2 * RUNS
+    assert told["deploytk"]["pass"] <= 0.02 * RUNS
+
+
+def _array(samples: list[float]) -> np.ndarray:
+    return np.asarray(samples)
