@@ -227,7 +227,6 @@ def _paint(canvas: Array, shape: Shape, rng: np.random.Generator) -> None:
     lit = (along * np.cos(light) + across * np.sin(light)) / shape.size
     rim = np.clip(distance / (0.3 * shape.size) + 1, 0, 1)
     body *= (0.9 + rng.uniform(0.05, 0.3) * lit + 0.15 * rim)[..., None]
-    ]
     cover = np.clip(0.5 - distance, 0, 1)[..., None]
     canvas += cover * (body - canvas)
 
