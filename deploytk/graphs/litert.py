@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections import Counter
 from dataclasses import dataclass
@@ -23,6 +24,16 @@ _FLOAT = frozenset({"float16", "float32", "float64", "bfloat16"})
 _DAMAGE = (
     struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
 )  # fmt: skip
+
+
+#: Which inputs hold the weights and the values: (out, height, width, in), depthwise (1, height, width, out), (out, in).
+_MACS = {
+    "CONV_2D": (1, 0),
+    "DEPTHWISE_CONV_2D": (1, 0),
+    "FULLY_CONNECTED": (1, 0),
+    "TRANSPOSE_CONV": (1, 2),
+    "BATCH_MATMUL": (1, 0),
+}
 
 
 def _names(table: type) -> dict[int, str]:
@@ -63,6 +74,18 @@ class Node:
     activation: str = "NONE"  # fused into the operator: NONE, RELU, RELU6 ...
     custom: str = ""
     alpha: float | None = None  # LEAKY_RELU's slope below zero
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one run; 0 for operators without weights."""
+        sides = _MACS.get(self.op)
+        if sides is None or len(self.inputs) <= max(sides):
+            return 0
+        weights, values = self.inputs[sides[0]].shape, self.inputs[sides[1]].shape
+        if self.op == "TRANSPOSE_CONV":  # every input value meets (out, height, width) weights
+            return math.prod(values) * math.prod(weights[:3])
+        per_value = {"DEPTHWISE_CONV_2D": weights[1:3], "BATCH_MATMUL": values[-1:]}.get(self.op, weights[1:])
+        return math.prod(self.outputs[0].shape) * math.prod(per_value)
 
 
 @dataclass(frozen=True, kw_only=True)
