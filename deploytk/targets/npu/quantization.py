@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path) -> dict[str, A
 
     Returns:
         calibration_images, what the passes changed (inlined, collapsed, merged, requantized), how far the
-        normalised file is from the quantizer's (in steps), float_islands ("OP tensor"), int8_io.
+        normalised file is from the quantizer's (in steps), float_islands and saturated_biases ("OP tensor"), int8_io.
 
     Raises:
         InputError: no feeds, feeds of another shape, or with NaN or infinity; not a float model.
@@ -42,46 +44,91 @@ def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path) -> dict[str, A
     graph = litert.read(model)
     if not graph.inputs or graph.inputs[0].dtype != "float32":
         raise InputError(f"{model}: only a float32 model can be quantized, this one takes {graph.inputs[0].dtype}")
-    kept: list[np.ndarray] = []
+    seen = _Seen(shape=graph.inputs[0].shape)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         raw = Path(folder) / "raw.tflite"
-        images = _quantized(model, _checked(feeds, graph.inputs[0].shape, kept), raw)
+        _quantized(model, seen, seen.checked(feeds), graph.inputs[0].name, raw)
         done = normalise(raw, out)
-        proof = prove(raw, out, kept) if done.changed else {}
+        proof = prove(raw, out, seen.kept) if done.changed else {}
     made = litert.read(out)
     if not made.integer_io:
         raise DeploytkError(f"{out.name}: the quantizer left float inputs or outputs")
-    islands = [f"{n.op} {n.name}" for n in made.float_nodes]
-    return {"calibration_images": images, **asdict(done), **proof, "float_islands": islands, "int8_io": True}
+    return {
+        "calibration_images": seen.count,
+        **asdict(done),
+        **proof,
+        "float_islands": [f"{n.op} {n.name}" for n in made.float_nodes],
+        "saturated_biases": saturated_biases(out),
+        "int8_io": True,
+    }
 
 
-def _quantized(model: Path, feeds: Iterator[np.ndarray], out: Path) -> int:
-    """Calibrate on `feeds` and write the quantizer's own file; the number of feeds."""
+@dataclass
+class _Seen:
+    """What the calibration inputs looked like, taken down while they stream past."""
+
+    shape: tuple[int, ...]
+    count: int = 0
+    low: float = math.inf
+    high: float = -math.inf
+    kept: list[np.ndarray] = field(default_factory=list)
+
+    def checked(self, feeds: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The feeds one by one, each looked at."""
+        for feed in feeds:
+            if feed.shape != self.shape or feed.dtype != np.float32 or not np.isfinite(feed).all():
+                raise InputError(
+                    f"calibration input {self.count} must be finite float32 {list(self.shape)}, "
+                    f"not {feed.dtype.name} {list(feed.shape)}"
+                )
+            self.count += 1
+            self.low, self.high = min(self.low, float(feed.min())), max(self.high, float(feed.max()))
+            if len(self.kept) < _PROOF:
+                self.kept.append(feed)
+            yield feed
+
+
+def _quantized(model: Path, seen: _Seen, feeds: Iterator[np.ndarray], entry: str, out: Path) -> None:
+    """Calibrate on `feeds` and write the quantizer's own file."""
     signature, argument = _entry(model)
     tool = quantizer.Quantizer(str(model), recipe.static_wi8_ai8())
-    ranges, count = None, 0
-    while chunk := list(itertools.islice(feeds, _CHUNK)):
-        rows = [{argument: feed} for feed in chunk]
-        ranges = tool.calibrate({signature: rows}, previous_calibration_result=ranges, num_threads=_cores())
-        count += len(chunk)
-        worker.emit(done=count, text=f"calibrated on {count} images")
-    if not ranges:
-        raise InputError("calibration needs real inputs and was given none; check the profile's data and calibration")
-    result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    ranges: Any = None
+    with warnings.catch_warnings():
+        # Preserving all tensors is how the library calibrates; saturated casts are counted by `saturated_biases`.
+        warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
+        warnings.filterwarnings("ignore", message="invalid value encountered in cast")
+        while chunk := list(itertools.islice(feeds, _CHUNK)):
+            rows = [{argument: feed} for feed in chunk]
+            ranges = tool.calibrate({signature: rows}, previous_calibration_result=ranges, num_threads=_cores())
+            worker.emit(done=seen.count, text=f"calibrated on {seen.count} images")
+        if not ranges:
+            raise InputError("calibration needs real inputs and was given none; check the profile's data")
+        _widen(ranges.get(entry), seen)
+        result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     out.write_bytes(bytes(result.quantized_model))
-    return count
 
 
-def _checked(feeds: Iterable[np.ndarray], shape: tuple[int, ...], kept: list[np.ndarray]) -> Iterator[np.ndarray]:
-    for number, feed in enumerate(feeds):
-        if feed.shape != shape or feed.dtype != np.float32 or not np.isfinite(feed).all():
-            raise InputError(
-                f"calibration input {number} must be finite float32 {list(shape)}, "
-                f"not {feed.dtype.name} {list(feed.shape)}"
-            )
-        if len(kept) < _PROOF:
-            kept.append(feed)
-        yield feed
+def _widen(known: dict[str, np.ndarray] | None, seen: _Seen) -> None:
+    """Make the model input's range that of every input: the library's moving average would clip bright images."""
+    if known:
+        known["min"] = np.minimum(known["min"], np.float32(seen.low))
+        known["max"] = np.maximum(known["max"], np.float32(seen.high))
+
+
+def saturated_biases(model: Path) -> list[str]:
+    """The operators whose int32 bias reached the end of its range: their calibration ranges are too narrow to be real.
+
+    The quantizer clips in float32, where the largest int32 rounds up and wraps to the smallest: a wrong sign.
+    """
+    limits, loaded = np.iinfo(np.int32), litert.load(model)
+    found = []
+    for node in litert.read(model).nodes:
+        for tensor in (t for t in node.inputs[2:3] if t.dtype == "int32" and t.constant):
+            data = loaded.buffers[loaded.subgraphs[0].tensors[tensor.index].buffer].data
+            values = np.frombuffer(bytes(data), dtype=np.int32)
+            if np.isin(values, (limits.min, limits.max)).any():
+                found.append(f"{node.op} {node.name}")
+    return found
 
 
 def _entry(model: Path) -> tuple[str, str]:
