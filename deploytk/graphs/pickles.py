@@ -233,7 +233,7 @@ class _Machine:
             self._generic(opcode, argument)
 
     def _generic(self, opcode: Any, argument: Any) -> None:
-        """Take off the stack what the opcode takes, and put there what it leaves: a string as itself, the rest as None."""
+        """Take off the stack what the opcode takes and put there what it leaves; a string stays itself."""
         takes = opcode.stack_before
         if pickletools.markobject in takes:
             while self.stack and self.stack.pop() is not _MARK:
