@@ -1,0 +1,65 @@
+"""A report in a terminal, with rich: the verdict, its reasons, and the tables that people ask for first."""
+
+from __future__ import annotations
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from deploytk.report import Report
+from deploytk.report.blocks import TONES, Cell, Table, Tone
+from deploytk.report.content import EXIT_WORDS, blocks
+
+_STYLES: dict[Tone, str] = {
+    "": "",
+    "good": "green",
+    "bad": "bold red",
+    "warn": "yellow",
+    "muted": "dim",
+    "estimate": "italic cyan",
+}
+#: Reasons shown; the report's files have all of them.
+_REASONS = 8
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the brief form of the report: every table marked brief, the verdict last, where the eye ends up."""
+    for block in blocks(report):
+        brief = [table for table in block.tables if table.brief]
+        if not brief:
+            continue
+        console.print()
+        console.print(Text(block.title, style="bold"))
+        for table in brief:
+            console.print(_rich(table))
+    _verdict(report, console)
+
+
+def _verdict(report: Report, console: Console) -> None:
+    style = _STYLES[TONES[report.verdict.status]]
+    line = Text(report.verdict.status.upper(), style=f"{style} reverse")
+    told = f" {report.title or report.command}: exit code {report.exit_code}, {EXIT_WORDS.get(report.exit_code, '')}"
+    console.print()
+    console.print(line + Text(told.rstrip(", ")))
+    for reason in report.verdict.reasons[:_REASONS]:
+        console.print(Text(f"  • {reason}"))
+    if len(report.verdict.reasons) > _REASONS:
+        console.print(Text(f"  … and {len(report.verdict.reasons) - _REASONS} more", style="dim"))
+
+
+def _rich(table: Table) -> RichTable:
+    shown = RichTable(box=box.SIMPLE_HEAD, show_header=any(table.columns), pad_edge=False, title_justify="left")
+    if table.title:
+        shown.title = Text(table.title, style="italic")
+    for number, name in enumerate(table.columns):
+        right = bool(table.rows) and all(row[number].number for row in table.rows)
+        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(_cell(cell) for cell in row))
+    return shown
+
+
+def _cell(cell: Cell) -> Text:
+    """Plain text, never markup: what a file says is shown as it is."""
+    return Text(cell.text, style=_STYLES[cell.tone])
