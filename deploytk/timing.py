@@ -15,6 +15,7 @@ Outputs = Mapping[str, np.ndarray]
 Run = Callable[[Feed], Outputs]
 
 _WINDOW = 5
+_MOST_LEAD = 50
 _STEADY = 0.1  # the medians of two windows differ by less than this fraction
 
 
@@ -31,20 +32,30 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def sample(run: Run, feeds: Sequence[Feed], *, start: int, calls: int) -> tuple[list[float], Outputs]:
-    """(latency of each call in ms, outputs of the last one) for `calls` calls that rotate over `feeds`.
+def sample(
+    run: Run, feeds: Sequence[Feed], *, start: int, calls: int, lead_ms: float = 0.0
+) -> tuple[list[float], list[float], Outputs]:
+    """(latencies of the lead-in, of each call in ms, outputs of the last) for calls that rotate over `feeds`.
 
-    Nothing but the call is inside the clock.
+    Nothing but the call is inside the clock. The lead-in are calls that are no samples, for `lead_ms` or 50 calls:
+    after a pause a small model needs several until caches and cores are back.
     """
+    lead: list[float] = []
     samples: list[float] = []
     outputs: Outputs = {}
     with no_garbage_collection():
+        while len(lead) < _MOST_LEAD and sum(lead) < lead_ms:
+            lead.append(_timed(run, feeds[(start + len(lead)) % len(feeds)])[0])
         for index in range(start, start + calls):
-            feed = feeds[index % len(feeds)]
-            began = perf_counter_ns()
-            outputs = run(feed)
-            samples.append((perf_counter_ns() - began) / 1e6)
-    return samples, outputs
+            latency_ms, outputs = _timed(run, feeds[index % len(feeds)])
+            samples.append(latency_ms)
+    return lead, samples, outputs
+
+
+def _timed(run: Run, feed: Feed) -> tuple[float, Outputs]:
+    began = perf_counter_ns()
+    outputs = run(feed)
+    return (perf_counter_ns() - began) / 1e6, outputs
 
 
 def warm_up(run: Run, feeds: Sequence[Feed], *, most_calls: int = 50, limit_s: float = 10.0) -> list[float]:
@@ -54,10 +65,11 @@ def warm_up(run: Run, feeds: Sequence[Feed], *, most_calls: int = 50, limit_s: f
     are judged as they are, steady or not.
     """
     samples: list[float] = []
-    while len(samples) < most_calls and not is_steady(samples):
-        if len(samples) >= _WINDOW and sum(samples) > 1000 * limit_s:
-            break
-        samples += sample(run, feeds, start=len(samples), calls=1)[0]
+    with no_garbage_collection():
+        while len(samples) < most_calls and not is_steady(samples):
+            if len(samples) >= _WINDOW and sum(samples) > 1000 * limit_s:
+                break
+            samples.append(_timed(run, feeds[len(samples) % len(feeds)])[0])
     return samples
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,13 @@ DISTRIBUTIONS = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
 
 #: Operator domains that ONNX Runtime brings itself.
-_OWN_DOMAINS = ("", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.training", "com.microsoft", "com.ms")
+_OWN_DOMAINS = frozenset(
+    {
+        "", "ai.onnx", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training", "ai.onnx.training", "com.microsoft",
+        "com.microsoft.experimental", "com.microsoft.nchwc", "com.ms.internal.nhwc", "org.pytorch.aten",
+    }
+)  # fmt: skip
+_PREAMBLE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?")
 #: How far a re-batched item may be from the same item at the file's own batch: kernels sum in another order.
 _RELATIVE, _ABSOLUTE = 1e-3, 1e-4
 
@@ -93,8 +100,13 @@ def _why_not_loaded(path: Path, error: Exception) -> str:
             f"{path}: needs custom operators that ONNX Runtime does not have ({listed}); "
             "export the model without them, or bench the part that has standard operators only"
         )
-    lines = str(error).strip().splitlines()
-    return f"{path}: ONNX Runtime cannot load it: {lines[0] if lines else type(error).__name__}"
+    return f"{path}: ONNX Runtime cannot load it: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    """What ONNX Runtime says, without its preamble."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return _PREAMBLE.sub("", lines[0]).strip()
 
 
 def _custom_operators(path: Path) -> dict[str, set[str]]:
@@ -106,8 +118,7 @@ def _custom_operators(path: Path) -> dict[str, set[str]]:
     known = {function.domain for function in model.functions}
     found: dict[str, set[str]] = {}
     for node in model.graph.node:
-        own = any(node.domain == d or (d and node.domain.startswith(d + ".")) for d in _OWN_DOMAINS)
-        if not own and node.domain not in known:
+        if node.domain not in _OWN_DOMAINS and node.domain not in known:
             found.setdefault(node.domain, set()).add(node.op_type)
     return found
 
@@ -209,7 +220,7 @@ def _prove_rebatched(
     try:
         got = rebatched.run(None, {name: value[:batch] for name, value in whole.items()})
     except Exception as error:  # whatever onnxruntime raises for a graph that cannot run at this size
-        raise FixedBatch(f"{held} it fails: {(str(error).strip().splitlines() or [''])[0]}") from error
+        raise FixedBatch(f"{held} it fails: {_first_line(error)}") from error
     starts = range(0, len(next(iter(whole.values()))), own)
     parts = [original.run(None, {name: value[at : at + own] for name, value in whole.items()}) for at in starts]
     for index, spec in enumerate(_specs(original.get_outputs())):

@@ -13,7 +13,7 @@ from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
-from deploytk.graphs.identify import identify
+from deploytk.graphs.identify import require_model
 from deploytk.measurement import Machine, Measurement
 from deploytk.report import Report
 from deploytk.stages import bench_estimate, bench_table
@@ -62,20 +62,14 @@ def bench(
 
 def _artifact(model: Path) -> Artifact:
     """The artifact a model file is: its lineage where deploytk made it, what its content says where not."""
-    found = identify(model)
-    if found.format not in (*RUNTIMES, "vela-tflite"):
+    kind = require_model(model)
+    if kind.name not in (*RUNTIMES, "vela-tflite"):
         raise InputError(
-            f"{model}: {found.format} cannot be benched; give a .onnx or a .tflite (deploytk export makes them)"
+            f"{model}: {kind.what} cannot be benched; make an ONNX or a TFLite of it with: deploytk export"
         )
     if sidecar(model).is_file():
-        return replace(Artifact.load(model), format=found.format)
-    return Artifact(
-        path=model,
-        format=found.format,
-        precision=found.precision or "unknown",
-        sha256=sha256_of(model),
-        made_by="given",
-    )
+        return replace(Artifact.load(model), format=kind.name)
+    return Artifact(path=model, format=kind.name, precision="unknown", sha256=sha256_of(model), made_by="given")
 
 
 def _spec(artifact: Artifact, runtime: str | None, threads: int | None, feeds: Path | None) -> dict[str, Any]:

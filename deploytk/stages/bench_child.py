@@ -4,7 +4,7 @@ It reads one JSON command per line on stdin and answers with one JSON line on st
 
     {"do": "open"}               load_ms, inputs, details
     {"do": "warm", "limit_s": 5} warmup_ms, after the outputs have been looked at
-    {"do": "block", "calls": 5}  samples_ms, lead_ms (one call that is not a sample: other children ran meanwhile)
+    {"do": "block", "calls": 5}  samples_ms, lead_ms (calls before them that are no samples: other children ran meanwhile)
 
 Each answer holds peak_rss_mb. An answer `{"status": ..., "reason": ...}` is a result of the measurement (fixed_batch,
 bad_output, oom, crash), one with "error" an error of deploytk's own. Everything else written goes to the log.
@@ -12,6 +12,7 @@ bad_output, oom, crash), one with "error" an error of deploytk's own. Everything
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -31,6 +32,8 @@ from deploytk.worker import die_with_parent
 
 #: What allocators of C++ runtimes say in an exception of another type.
 _OUT_OF_MEMORY = ("bad_alloc", "failed to allocate memory", "out of memory", "cannot allocate memory")
+#: Each block is led in by calls for this long, one at least.
+_LEAD_MS = 5.0
 
 
 class Wrong(Exception):
@@ -62,6 +65,7 @@ class Child:
         samples = self.spec.get("samples")
         self.feeds, inputs = feeds_for(self.session.inputs, Path(samples) if samples else None)
         details = dict(self.session.details) | {"inputs": inputs, "versions": versions_of(*runtime.DISTRIBUTIONS)}
+        gc.freeze()  # what is loaded now stays: it need not be looked through before each block
         return {"load_ms": load_ms, "details": details}
 
     def warm(self, limit_s: float) -> dict[str, Any]:
@@ -77,12 +81,13 @@ class Child:
         return {"warmup_ms": timing.warm_up(self.session.run, self.feeds, limit_s=limit_s)}
 
     def block(self, calls: int) -> dict[str, Any]:
-        """Time a block of calls after one that leads in; the last output is looked at again."""
-        lead, _ = timing.sample(self.session.run, self.feeds, start=self.calls, calls=1)
-        samples, outputs = timing.sample(self.session.run, self.feeds, start=self.calls + 1, calls=calls)
+        """Time a block of calls after those that lead in; the last output is looked at again."""
+        lead, samples, outputs = timing.sample(
+            self.session.run, self.feeds, start=self.calls, calls=calls, lead_ms=_LEAD_MS
+        )
         self.calls += calls
         _stop_if(timing.wrong_outputs(outputs, self.batch))
-        return {"samples_ms": samples, "lead_ms": lead[0]}
+        return {"samples_ms": samples, "lead_ms": lead}
 
 
 def _stop_if(reason: str) -> None:

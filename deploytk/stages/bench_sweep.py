@@ -68,7 +68,7 @@ class Point:
         if "samples_ms" in said:
             self.samples += said["samples_ms"]
             self.blocks.append(len(said["samples_ms"]))
-            self.warmup.append(said["lead_ms"])
+            self.warmup += said["lead_ms"]
         return True
 
     def end(self, status: Status, reason: str) -> None:
@@ -132,7 +132,8 @@ class Sweep:
             if listen:
                 text = f"sampling batch {', '.join(str(p.batch) for p in asked)}"
                 listen({"done": done, "total": next((n for n in looks if n >= done), looks[-1]), "text": text})
-            self._round(asked)
+            to_next = next((n for n in looks if n >= done), done) - done
+            self._round(asked, min(ROUND_S, self.left_s / (to_next + 2)))
             if done in looks:
                 self._look(last=done == looks[-1])
         self._look(last=True)
@@ -168,8 +169,9 @@ class Sweep:
         # Per item a larger batch may be the faster one.
         return f"not run: batch {point.batch} already misses the budget" if missed and self._whole() else ""
 
-    def _round(self, asked: list[Point]) -> None:
-        until = time.monotonic() + ROUND_S
+    def _round(self, asked: list[Point], at_least_s: float) -> None:
+        """One block of each batch size in question."""
+        until = time.monotonic() + at_least_s
         for point in asked:
             point.ask(self._patience_s(), do="block", calls=point.calls())
         time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))

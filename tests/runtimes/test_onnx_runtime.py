@@ -1,0 +1,119 @@
+"""ONNX Runtime behind the Session protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import tiny_onnx
+
+from deploytk.errors import InputError
+from deploytk.runtimes import FixedBatch, onnx
+
+
+def images(batch: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((batch, 3, 8, 8), dtype=np.float32)
+
+
+def test_a_free_batch_is_filled_in_and_run(tmp_path: Path) -> None:
+    session = onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=4, threads=1)
+    assert session.inputs[0].shape == (4, 3, 8, 8)
+    assert session.inputs[0].dtype == "float32"
+    assert session.outputs[0].shape == (4, 4, 8, 8)
+    assert session.run({"x": images(4)})["y"].shape == (4, 4, 8, 8)
+    assert session.details["rebatched"] is False
+
+
+def test_details_say_what_was_really_got(tmp_path: Path) -> None:
+    session = onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=2)
+    assert session.details["provider"] == "CPUExecutionProvider"
+    assert session.details["threads"] == 2
+    assert session.details["version"] == onnxruntime.__version__
+    assert session.details["graph_optimization"] == "ORT_ENABLE_ALL"
+
+
+def test_another_provider_than_asked_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _self: ["SurpriseExecutionProvider"])
+    with pytest.raises(InputError, match="uses SurpriseExecutionProvider, not CPUExecutionProvider"):
+        onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=1)
+
+
+def test_without_a_batch_the_file_keeps_its_own(tmp_path: Path) -> None:
+    fixed = onnx.open_session(tiny_onnx.conv(tmp_path / "f.onnx", batch=2), batch=None, threads=1)
+    assert fixed.inputs[0].shape == (2, 3, 8, 8)
+    free = onnx.open_session(tiny_onnx.conv(tmp_path / "d.onnx"), batch=None, threads=1)
+    assert free.inputs[0].shape == ("batch", 3, 8, 8)
+    assert free.run({"x": images(3)})["y"].shape[0] == 3
+
+
+@pytest.mark.parametrize("own", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 4, 5])
+def test_a_fixed_batch_is_really_rebatched(tmp_path: Path, own: int, batch: int) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx", batch=own)
+    session = onnx.open_session(path, batch=batch, threads=1)
+    assert session.details["rebatched"] is (own != batch)
+    together = session.run({"x": images(batch)})["y"]
+    assert together.shape == (batch, 4, 8, 8)
+    free = onnx.open_session(tiny_onnx.conv(tmp_path / "d.onnx"), batch=None, threads=1)
+    np.testing.assert_allclose(together, free.run({"x": images(batch)})["y"], rtol=1e-5)
+
+
+def test_a_reshape_to_a_constant_batch_follows(tmp_path: Path) -> None:
+    session = onnx.open_session(tiny_onnx.flattened(tmp_path / "m.onnx"), batch=8, threads=1)
+    assert session.details["rebatched"] is True
+    assert session.run({"x": images(8)})["y"].shape == (8, 256)
+
+
+def test_items_that_would_change_one_another_are_a_fixed_batch(tmp_path: Path) -> None:
+    with pytest.raises(FixedBatch, match="fixed at batch 1; at 4 its output y differs"):
+        onnx.open_session(tiny_onnx.mixing(tmp_path / "m.onnx"), batch=4, threads=1)
+
+
+def test_an_output_that_does_not_grow_is_a_fixed_batch(tmp_path: Path) -> None:
+    with pytest.raises(FixedBatch, match="fixed at batch 2"):
+        onnx.open_session(tiny_onnx.summed(tmp_path / "m.onnx"), batch=4, threads=1)
+
+
+def test_the_file_itself_is_never_changed(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx", batch=1)
+    before = path.read_bytes()
+    onnx.open_session(path, batch=4, threads=1)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_other_free_dimensions_are_named(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx", size="side")
+    with pytest.raises(InputError, match=r"x\[2\] \(side\), x\[3\] \(side\)"):
+        onnx.open_session(path, batch=1, threads=1)
+
+
+def test_missing_custom_operators_are_named_with_their_domain(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"com\.example\.ops: Frobnicate"):
+        onnx.open_session(tiny_onnx.custom(tmp_path / "m.onnx"), batch=1, threads=1)
+
+
+def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(InputError, match="ONNX Runtime cannot load it") as caught:
+        onnx.open_session(path, batch=1, threads=1)
+    assert "\n" not in caught.value.message
+    assert "[ONNXRuntimeError]" not in caught.value.message
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("batch", [1, 4])
+def test_mnist_with_its_constant_reshape_runs_at_any_batch(data_dir: Path, batch: int) -> None:
+    session = onnx.open_session(data_dir / "ort_examples/c_cxx/MNIST/mnist.onnx", batch=batch, threads=1)
+    (out,) = session.run({"Input3": np.zeros((batch, 1, 28, 28), np.float32)}).values()
+    assert out.shape == (batch, 10)
+
+
+@pytest.mark.e2e
+def test_ort_extensions_are_named(data_dir: Path) -> None:
+    (path,) = (data_dir / "ort_examples").rglob("pytorch_superresolution*.onnx")
+    with pytest.raises(InputError, match=r"ai\.onnx\.contrib|com\.microsoft\.extensions"):
+        onnx.open_session(path, batch=1, threads=1)
