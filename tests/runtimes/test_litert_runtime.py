@@ -1,0 +1,84 @@
+"""LiteRT on the CPU: what a session promises, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_litert
+
+from deploytk.errors import InputError
+from deploytk.runtimes import FixedBatch, litert
+
+RESNET = "mlperf_tiny/benchmark/training/image_classification/trained_models/pretrainedResnet_quant.tflite"
+
+
+def test_a_session_says_what_it_runs_on_and_gives_outputs_by_name(data_dir: Path) -> None:
+    session = litert.open_session(data_dir / RESNET, batch=None, threads=1)
+    told = {key: session.details[key] for key in ("provider", "threads", "rebatched")}
+    assert told == {"provider": "XNNPACK", "threads": 1, "rebatched": False}
+    assert session.details["version"].startswith("2.")
+    (entry,), (result,) = session.inputs, session.outputs
+    assert (entry.dtype, entry.shape, result.shape) == ("int8", (1, 32, 32, 3), (1, 10))
+    assert entry.scale is not None
+    outputs = session.run({entry.name: litert.random_input(entry)})
+    assert outputs[result.name].dtype == np.int8
+
+
+def test_all_cores_are_the_default(tmp_path: Path) -> None:
+    path = tiny_litert.network(tmp_path / "m.tflite", "relu")
+    assert litert.open_session(path, batch=None, threads=None).details["threads"] >= 1
+
+
+def test_a_batch_gives_each_item_what_it_gives_alone(data_dir: Path) -> None:
+    one = litert.open_session(data_dir / RESNET, batch=1, threads=1)
+    four = litert.open_session(data_dir / RESNET, batch=4, threads=1)
+    assert four.details["rebatched"]
+    assert four.inputs[0].shape == (4, 32, 32, 3)
+    values = litert.random_input(four.inputs[0], seed=7)
+    together = four.run({four.inputs[0].name: values})[four.outputs[0].name]
+    alone = [one.run({one.inputs[0].name: values[i : i + 1]})[one.outputs[0].name] for i in range(4)]
+    np.testing.assert_allclose(together, np.concatenate(alone), atol=1)
+
+
+def test_a_model_that_holds_its_batch_is_refused_and_not_run_at_one(data_dir: Path) -> None:
+    path = data_dir / "coral/mobilenet_v1_0.25_128_quant.tflite"
+    assert litert.open_session(path, batch=1, threads=1).outputs[0].shape == (1, 1001)
+    with pytest.raises(FixedBatch, match="batch size 1"):
+        litert.open_session(path, batch=2, threads=1)
+
+
+def test_a_graph_that_mixes_its_items_is_refused(tmp_path: Path) -> None:
+    """SUM over the batch keeps the output's shape honest by name only: its items depend on each other."""
+    tiny = tiny_litert.Tiny()
+    image = tiny.tensor("image", dtype="FLOAT32", scale=None)
+    axis = tiny.tensor("axis", (1,), "INT32", None, data=np.zeros(1, np.int32))
+    total = tiny.tensor("total", dtype="FLOAT32", scale=None)
+    mixed = tiny.tensor("mixed", dtype="FLOAT32", scale=None)
+    reducer = tiny_litert.schema.ReducerOptionsT()
+    reducer.keepDims = True
+    tiny.op("SUM", [image, axis], [total], reducer)
+    tiny.op("ADD", [image, total], [mixed], tiny_litert.schema.AddOptionsT())
+    path = tiny.write(tmp_path / "m.tflite", [image], [mixed])
+    with pytest.raises(FixedBatch, match="does not come out as it does alone"):
+        litert.open_session(path, batch=3, threads=1)
+
+
+def test_a_wrong_feed_is_named(tmp_path: Path) -> None:
+    session = litert.open_session(tiny_litert.network(tmp_path / "m.tflite", "relu"), batch=None, threads=1)
+    with pytest.raises(InputError, match="'image' is missing"):
+        session.run({})
+    with pytest.raises(InputError, match="must be int8"):
+        session.run({"image": np.zeros(tiny_litert.SHAPE, np.float32)})
+
+
+def test_a_file_compiled_for_the_npu_cannot_run_on_a_host(data_dir: Path) -> None:
+    with pytest.raises(InputError, match="give the INT8 model from before Vela"):
+        litert.open_session(data_dir / "tflm/models/person_detect_vela.tflite", batch=None, threads=1)
+
+
+def test_unknown_custom_operators_are_named(data_dir: Path) -> None:
+    path = data_dir / "tflm/examples/micro_speech/models/audio_preprocessor_int8.tflite"
+    with pytest.raises(InputError, match=r"custom operators .*SignalFftAutoScale"):
+        litert.open_session(path, batch=None, threads=1)
