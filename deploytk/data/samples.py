@@ -1,0 +1,109 @@
+"""Images as a detector gets them: letterboxed to a square, RGB, float32 0..1 (OpenCV).
+
+The resize is the one of Ultralytics' validation: the long side becomes the input size, the short side is rounded up,
+bilinear, centred on grey 114.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from deploytk.data.dataset import Dataset, Sample
+from deploytk.errors import InputError
+
+#: With fewer images the ranges of an INT8 model are guesses.
+LEAST_TRAIN = 8
+_GREY = 114
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Where the image stands in the square, in pixels."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+
+
+def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placed]:
+    """The image (height, width, channels) on a grey square of `size` pixels, and where it stands there."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    new_width, new_height = (min(math.ceil(side * scale), size) for side in (width, height))
+    if (new_width, new_height) != (width, height):
+        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    # An odd rest goes to the right and the bottom.
+    left, top = (size - new_width) // 2, (size - new_height) // 2
+    square = np.full((size, size, image.shape[2]), _GREY, dtype=image.dtype)
+    square[top : top + new_height, left : left + new_width] = image
+    return square, Placed(width=new_width, height=new_height, left=left, top=top)
+
+
+def tensor(path: Path, size: int) -> tuple[np.ndarray, Placed]:
+    """The image file as (1, 3, size, size) float32 0..1 RGB, and where it stands in the square.
+
+    Raises:
+        InputError: OpenCV cannot decode it.
+    """
+    try:
+        decoded = cv2.imdecode(np.fromfile(path, dtype=np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error) as error:
+        raise InputError(f"{path}: cannot be read as an image") from error
+    if decoded is None:
+        raise InputError(f"{path}: OpenCV cannot decode this image; repair or remove it")
+    square, placed = letterbox(decoded, size)
+    rgb = np.ascontiguousarray(square[:, :, ::-1].transpose(2, 0, 1)[None])
+    return rgb.astype(np.float32) / np.float32(255.0), placed
+
+
+def stream(data: Dataset, split: str, size: int, count: int, seed: int) -> Iterator[np.ndarray]:
+    """`count` chosen images of a split, one at a time, as `tensor` gives them.
+
+    Raises:
+        InputError: the split is not there or too small.
+    """
+    for sample in choose(data, split, count, seed):
+        yield tensor(sample.image, size)[0]
+
+
+def choose(data: Dataset, split: str, count: int, seed: int) -> list[Sample]:
+    """`count` samples of a split (all where it has fewer), the same for the same seed, each class at least once
+    while the count allows; the rarest classes first.
+
+    Raises:
+        InputError: the split is not there, or fewer than 8 training images are asked for or there.
+    """
+    samples = data.splits.get(split, ())
+    if not samples:
+        raise InputError(f"{data.source}: there is no split {split!r} to take samples from")
+    if split == "train" and len(samples) < LEAST_TRAIN:
+        raise InputError(
+            f"{data.source}: {len(samples)} training images; at least {LEAST_TRAIN} are needed to find INT8 ranges"
+        )
+    order = list(range(len(samples)))
+    random.Random(seed).shuffle(order)
+    first = _covering(samples, order)
+    chosen = list(dict.fromkeys([*first, *order]))[:count]
+    return [samples[i] for i in chosen]
+
+
+def _covering(samples: Sequence[Sample], order: Sequence[int]) -> list[int]:
+    """For each class, the rarest first, one image that has it, unless one chosen before has it."""
+    images = Counter(label for s in samples for label in {b.label for b in s.boxes})
+    chosen: list[int] = []
+    covered: set[int] = set()
+    for label in sorted(images, key=lambda name: (images[name], name)):
+        if label not in covered:
+            index = next(i for i in order if any(b.label == label for b in samples[i].boxes))
+            chosen.append(index)
+            covered |= {b.label for b in samples[index].boxes}
+    return chosen
