@@ -1,4 +1,4 @@
-"""Writes the map of the README: every module with the first sentence of its docstring (`python scripts/readme_map.py`)."""
+"""Writes the map of the README: each module with the first line of its docstring (`python scripts/readme_map.py`)."""
 
 from __future__ import annotations
 
