@@ -95,7 +95,7 @@ def _rows(values: Sequence[Mapping[str, Any]], title: str) -> Table:
     columns = tuple(dict.fromkeys(str(key) for row in values for key in row))
     rows = tuple(tuple(_scalar(row.get(c)) for c in columns) for row in values[:_MOST_ROWS])
     more = f"{title} (the first {_MOST_ROWS} of {len(values)})" if len(values) > _MOST_ROWS else title
-    return Table(columns=columns, rows=rows, title=more, folded=len(rows) > 20)
+    return Table(columns=columns, rows=rows, title=more, brief=True, folded=len(rows) > 20)
 
 
 def _flattened(value: Mapping[str, Any], skip: frozenset[str]) -> list[tuple[str, Any]]:

@@ -11,15 +11,15 @@ from deploytk.report.blocks import Block, Cell, Table, Tone, number, readable, t
 from deploytk.report.points import Point, points
 
 _SHOWN = (50, 90, 95, 99)
-_PER = {"batch": "one call with a whole batch", "item": "a call, divided by the items in its batch,"}
+_PER = {"batch": "for a whole batch", "item": "for each item of a batch"}
 _BOUNDARY = {"model": "The clock holds the model's run alone, without pre- and post-processing."}
 
 
 def budget_words(budget: Budget) -> tuple[str, ...]:
     """The budget as sentences."""
     told = [
-        f"{budget.percentile:g} % of the calls must take less than {budget.latency_ms:g} ms, where what counts is "
-        f"{_PER[budget.per]} and the proof needs {100 * budget.confidence:g} % confidence (one-sided).",
+        f"{budget.percentile:g} % of the calls must take less than {budget.latency_ms:g} ms {_PER[budget.per]}, "
+        f"shown at {100 * budget.confidence:g} % confidence (one-sided).",
         _BOUNDARY[budget.boundary],
         f"Between the float and the INT8 model the accuracy may fall by at most {budget.max_accuracy_drop:g}.",
     ]
@@ -77,7 +77,19 @@ def _verdicts(section: Any) -> list[Table]:
 
 def _table(found: list[Point], budget: Budget | None) -> Table:
     several = len({p.artifact for p in found}) > 1
-    columns = ["batch", "verdict", "status", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "ms/item", "items/s", "MB", "n"]
+    columns = [
+        "batch",
+        "verdict",
+        "status",
+        "p50 ms",
+        "p90 ms",
+        "p95 ms",
+        "p99 ms",
+        "ms/item",
+        "items/s",
+        "peak MB",
+        "samples",
+    ]
     rows = [([text(p.artifact)] if several else []) + _row(p, budget) for p in found]
     return Table(columns=(*(["artifact"] if several else []), *columns), rows=tuple(map(tuple, rows)), brief=True)
 

@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from deploytk.budget import Budget
 from deploytk.report import Report
@@ -24,7 +24,7 @@ from deploytk.report.points import Point, points
 _INK, _GRID, _BUDGET = "#010203", "#040506", "#070809"
 _VARIABLES = {_INK: "var(--ink)", _GRID: "var(--line)", _BUDGET: "var(--bad)"}
 #: Readable on white and on near-black.
-PALETTE = ("#3b82f6", "#d97706", "#0d9488", "#a855f7", "#db2777", "#65a30d")
+PALETTE = ("#3b82f6", "#d97706", "#0d9488", "#a855f7", "#db2777", "#65a30d", "#64748b")
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "deploytk",
@@ -100,7 +100,8 @@ def ecdf(report: Report) -> Figure | None:
     names = list(dict.fromkeys(p.artifact for p in sampled))
     if not names:
         return None
-    figure = Figure(figsize=(7.2, 2.9 * math.ceil(len(names) / 2)), layout="constrained")
+    size = (10.4 if len(names) > 1 else 5.2, 3.2 * math.ceil(len(names) / 2))
+    figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(math.ceil(len(names) / 2), min(2, len(names)), squeeze=False).ravel()
     for axes, name in zip(grid, names, strict=False):
         _ecdf_of(axes, name, [p for p in sampled if p.artifact == name], report.budget)
@@ -121,7 +122,7 @@ def training(report: Report) -> Figure | None:
     groups = [(title, group) for title, group in (("Losses", losses), ("Metrics", metrics)) if group]
     if not groups:
         return None
-    figure = Figure(figsize=(7.2, 2.9), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(groups), 3.2), layout="constrained")
     for axes, (title, group) in zip(figure.subplots(1, len(groups), squeeze=False)[0], groups, strict=True):
         _curves(axes, title, group)
     return figure
@@ -135,13 +136,14 @@ def cycles(report: Report) -> Figure | None:
     if not top:
         return None
     total = sum(op.get("cycles") or 0 for op in ops)
-    figure = Figure(figsize=(7.2, 0.7 + 0.24 * len(top)), layout="constrained")
+    figure = Figure(figsize=(8.0, 0.7 + 0.24 * len(top)), layout="constrained")
     axes = figure.subplots()
     labels = [f"{op.get('index', '')} {op.get('op', '')}".strip() for op in top]
     places = range(len(top))
     axes.barh(places, [op["cycles"] for op in top], color="none", edgecolor=PALETTE[0], hatch="////", linewidth=1)
     for place, op in zip(places, top, strict=True):
-        axes.text(op["cycles"], place, f"  {100 * op['cycles'] / total:.1f} %", va="center", fontsize=8.5)
+        share = f"{100 * op['cycles'] / total:.1f} %"
+        axes.annotate(share, (op["cycles"], place), (5, 0), textcoords="offset points", va="center", fontsize=8.5)
     axes.set_yticks(places, labels)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
@@ -172,7 +174,7 @@ def _svg(figure: Figure) -> str:
 
 
 def _axes(title: str, x: str, y: str) -> Axes:
-    axes = Figure(figsize=(7.2, 3.4), layout="constrained").subplots()
+    axes = Figure(figsize=(5.2, 3.5), layout="constrained").subplots()
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -263,23 +265,24 @@ def _readable_scale(axes: Axes, values: Sequence[float]) -> None:
 
 
 def _ecdf_of(axes: Axes, name: str, own: Sequence[Point], budget: Budget | None) -> None:
-    shades = mpl.colormaps["viridis"].resampled(max(2, len(own) + 1))
     for number, point in enumerate(own):
         per = point.batch if budget is not None and budget.per == "item" else 1
         ordered = sorted(s / per for s in point.samples_ms)
         shares = [(rank + 1) / len(ordered) for rank in range(len(ordered))]
-        axes.step(ordered, shares, where="post", color=shades(number), label=f"batch {point.batch}", linewidth=1.5)
+        colour = PALETTE[number % len(PALETTE)]
+        axes.step(ordered, shares, where="post", color=colour, label=f"batch {point.batch}", linewidth=1.5)
     if budget is not None:
         axes.axvline(budget.latency_ms, color=_BUDGET, linestyle="--", linewidth=1.4)
         axes.axhline(budget.percentile / 100, color=_BUDGET, linestyle=":", linewidth=1)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_title(name)
+    axes.set_title(f"Share of calls within a time: {name}")
     axes.set_xlabel("ms per item" if budget is not None and budget.per == "item" else "ms per call")
     axes.set_ylabel("share of calls")
     axes.set_ylim(0, 1.02)
-    axes.legend(loc="lower right", fontsize=8)
+    axes.legend(loc="lower right" if len(own) < 4 else "center left", fontsize=8)
 
 
 def _numeric(values: Sequence[Any]) -> bool:

@@ -54,7 +54,7 @@ def _rich(table: Table) -> RichTable:
         shown.title = Text(table.title, style="italic")
     for number, name in enumerate(table.columns):
         right = bool(table.rows) and all(row[number].number for row in table.rows)
-        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold")
+        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
     for row in table.rows:
         shown.add_row(*(_cell(cell) for cell in row))
     return shown

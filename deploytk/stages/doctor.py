@@ -1,0 +1,246 @@
+"""What is installed, what each target needs, what this machine is; nothing heavy is imported to find out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+from deploytk import plugins
+from deploytk.artifact import versions_of
+from deploytk.budget import Verdict
+from deploytk.errors import EXIT_MISSING, EXIT_PASS, InputError
+from deploytk.measurement import Machine
+from deploytk.report import Finding, Report
+
+#: target -> the libraries it imports, and what it does on this machine when they are there.
+_TARGETS = {
+    "onnx": (("onnx", "onnxruntime"), "runs and is measured here, on the CPU, by ONNX Runtime"),
+    "npu": (
+        ("onnx", "onnxruntime", "ai_edge_litert", "ethosu", "litert_torch", "ai_edge_quantizer", "flatbuffers"),
+        "compiles with Vela, and its INT8 model runs here on the CPU; there is no NPU here, so NPU times are "
+        "estimates only",
+    ),
+}
+#: Extras that are declared for targets this version does not have yet.
+_LATER = ("openvino", "tensorrt")
+#: Two distributions that write the same files: whichever was installed last wins, in part.
+_CLASH = ("onnxruntime", "onnxruntime-gpu")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
+_LITTLE_DISK_GB = 5.0
+
+_REQUIREMENT = re.compile(r"^([\w.-]+)\s*(?:\[([\w, -]+)\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?$")
+
+
+def doctor(target: str | None = None) -> Report:
+    """The report on this installation and machine; with `target`, a failure (exit 6) if that one cannot be used.
+
+    Raises:
+        InputError: no target has this name.
+    """
+    targets = [*(_target(name) for name in plugins.names("targets")), *(_later(name) for name in _LATER)]
+    extras = _extras()
+    machine = Machine.this()
+    told = {
+        "targets": targets,
+        "extras": [_extra(name, wanted) for name, wanted in extras.items()],
+        "distributions": _distributions(extras),
+        "this machine": _machine(),
+    }
+    verdict, code = _verdict(targets, target)
+    return Report(
+        command="doctor",
+        title=target or "this installation",
+        verdict=verdict,
+        exit_code=code,
+        findings=tuple(_findings(machine)),
+        machine=machine,
+        versions=versions_of("deploytk", *_base()),
+        sections=told,
+    )
+
+
+def _verdict(targets: list[dict[str, Any]], wanted: str | None) -> tuple[Verdict, int]:
+    if wanted is None:
+        return Verdict(status="pass", reasons=tuple(f"{t['target']}: {t['here']}" for t in targets)), EXIT_PASS
+    found = next((t for t in targets if t["target"] == wanted), None)
+    if found is None:
+        known = [t["target"] for t in targets]
+        close = plugins.suggestion(wanted, known)
+        raise InputError(f"there is no target {wanted!r}{close or ';'} Known: {', '.join(known)}")
+    told = f"{wanted}: {found['here']}" + (f"; {found['install']}" if found["install"] else "")
+    if found["usable"]:
+        return Verdict(status="pass", reasons=(told,)), EXIT_PASS
+    return Verdict(status="fail", reasons=(told,)), EXIT_MISSING
+
+
+def _target(name: str) -> dict[str, Any]:
+    """Whether one target can be used here."""
+    if name not in _TARGETS:
+        return {"target": name, "usable": True, "here": "comes from another package", "install": ""}
+    libraries, does = _TARGETS[name]
+    missing = [library for library in libraries if not _importable(library)]
+    if missing:
+        extra = name if name == "npu" else plugins.EXTRAS[missing[0]]
+        here = f"cannot be used: {', '.join(missing)} not installed"
+        return {"target": name, "usable": False, "here": here, "install": _pip(extra)}
+    if _clashing():
+        here = f"cannot be trusted: {' and '.join(_CLASH)} are both installed"
+        return {"target": name, "usable": False, "here": here, "install": _unclash()}
+    return {"target": name, "usable": True, "here": does, "install": ""}
+
+
+def _later(name: str) -> dict[str, Any]:
+    return {"target": name, "usable": False, "here": "not in this version of deploytk", "install": ""}
+
+
+def _importable(library: str) -> bool:
+    """Whether Python would find the library; it is not imported."""
+    try:
+        return util.find_spec(library) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _pip(extra: str) -> str:
+    return f"pip install 'deploytk[{extra}]'"
+
+
+# ---- what is installed --------------------------------------------------------------------------------------------
+
+
+def _requirements() -> Iterator[tuple[str, list[str], str, str]]:
+    """(distribution, its extras, version, our extra or "") of each requirement in deploytk's own metadata."""
+    try:
+        told = metadata.requires("deploytk") or []
+    except metadata.PackageNotFoundError:
+        return
+    for line in told:
+        found = _REQUIREMENT.match(line)
+        if found is None:
+            continue
+        name, extras, version, marker = (part or "" for part in found.groups())
+        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", marker)
+        yield name, re.findall(r"[\w-]+", extras), version.strip(), extra[1] if extra else ""
+
+
+def _base() -> list[str]:
+    return [name for name, _, _, extra in _requirements() if not extra]
+
+
+def _extras() -> dict[str, dict[str, str]]:
+    """extra -> {distribution: version wanted}, with the extras it is made of taken in; without "all" and "dev"."""
+    own: dict[str, dict[str, str]] = {}
+    parts: dict[str, list[str]] = {}
+    for name, extras, version, extra in _requirements():
+        if name == "deploytk":
+            parts.setdefault(extra, []).extend(extras)
+            own.setdefault(extra, {})
+        elif extra:
+            own.setdefault(extra, {})[name] = version
+    shown = [extra for extra in own if extra not in ("all", "dev")]
+    return {
+        extra: {k: v for part in [extra, *parts.get(extra, ())] for k, v in own.get(part, {}).items()}
+        for extra in shown
+    }
+
+
+def _extra(name: str, wanted: dict[str, str]) -> dict[str, Any]:
+    """One extra: whether all of it is there, and the line that brings the rest."""
+    missing = [d for d, version in versions_of(*wanted).items() if version == "not installed"]
+    return {
+        "extra": name,
+        "complete": not missing,
+        "missing": ", ".join(missing),
+        "install": _pip(name) if missing else "",
+    }
+
+
+def _distributions(extras: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """Every distribution that an extra wants, with the version that is there."""
+    wanted: dict[str, dict[str, Any]] = {}
+    for extra, distributions in extras.items():
+        for name, version in distributions.items():
+            row = wanted.setdefault(name, {"distribution": name, "wanted": version or "any", "extras": []})
+            row["extras"].append(extra)
+    found = versions_of(*wanted)
+    return [{**wanted[n], "installed": found[n], "extras": ", ".join(wanted[n]["extras"])} for n in sorted(wanted)]
+
+
+def _clashing() -> bool:
+    return "not installed" not in versions_of(*_CLASH).values()
+
+
+def _unclash() -> str:
+    return f"pip uninstall -y {' '.join(_CLASH)}; then install one of them again"
+
+
+# ---- the machine --------------------------------------------------------------------------------------------------
+
+
+def _machine() -> dict[str, Any]:
+    """What `Machine` does not say: GPU, disk, load, thread settings."""
+    return {
+        "gpu": _gpu() or "none",
+        "disk free here": f"{_disk_free_gb():.0f} GB",
+        "load average": ", ".join(f"{load:.2f}" for load in _load()) or "unknown",
+        **{name: os.environ.get(name, "not set") for name in _THREADS},
+    }
+
+
+def _gpu() -> str:
+    """The names of the NVIDIA GPUs, from the driver's own files or nvidia-smi; empty where there is none."""
+    told = []
+    for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+        told += [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model:")]
+    return ", ".join(told) or _nvidia_smi()
+
+
+def _nvidia_smi() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    command = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return "nvidia-smi is there but does not answer"
+    return "; ".join(line.strip() for line in done.stdout.splitlines())
+
+
+def _disk_free_gb() -> float:
+    return shutil.disk_usage(Path.cwd()).free / 1e9
+
+
+def _load() -> tuple[float, ...]:
+    try:
+        return os.getloadavg()
+    except (OSError, AttributeError):
+        return ()
+
+
+def _findings(machine: Machine) -> Iterator[Finding]:
+    """What would spoil an installation or a measurement."""
+    if _clashing():
+        message = f"{' and '.join(_CLASH)} overwrite each other's files"
+        yield Finding(rule="DOC001", severity="error", where="installed", message=message, fix=_unclash())
+    if machine.governor not in ("", "performance"):
+        message = f"the CPU governor is {machine.governor}: latencies depend on what ran before"
+        fix = "set it to performance while you bench"
+        yield Finding(rule="DOC002", severity="warning", where="machine", message=message, fix=fix)
+    load = _load()
+    if load and load[0] > 0.5 * machine.cores:
+        message = f"the load is {load[0]:.1f} on {machine.cores} cores: latencies measured now are not the model's own"
+        yield Finding(
+            rule="DOC003", severity="warning", where="machine", message=message, fix="bench on an idle machine"
+        )
+    if _disk_free_gb() < _LITTLE_DISK_GB:
+        message = f"only {_disk_free_gb():.1f} GB are free here"
+        fix = f"training and conversion want about {_LITTLE_DISK_GB:g} GB"
+        yield Finding(rule="DOC004", severity="warning", where="disk", message=message, fix=fix)
