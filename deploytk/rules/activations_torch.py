@@ -1,4 +1,4 @@
-"""The activations of a torch module: by a walk over its submodules, and by what its forward really calls (torch.export).
+"""The activations of a torch module: a walk over its submodules, and what its forward really calls (torch.export).
 
 The walk counts every place, not every object: Ultralytics shares one activation object among all convolutions, and
 `named_modules()` without `remove_duplicate=False` shows it once. The exported graph shows functional calls, which no
@@ -19,8 +19,8 @@ from deploytk.rules.activations import Activation, Kind
 
 _MODULES: dict[type[nn.Module], Kind] = {
     nn.ReLU: "relu", nn.ReLU6: "relu6", nn.LeakyReLU: "leaky_relu", nn.PReLU: "prelu", nn.SiLU: "silu",
-    nn.Hardswish: "hardswish", nn.GELU: "gelu", nn.Mish: "mish", nn.ELU: "elu", nn.SELU: "selu", nn.Softplus: "softplus",
-    nn.Hardtanh: "clip", nn.Tanh: "tanh",
+    nn.Hardswish: "hardswish", nn.GELU: "gelu", nn.Mish: "mish", nn.ELU: "elu", nn.SELU: "selu",
+    nn.Softplus: "softplus", nn.Hardtanh: "clip", nn.Tanh: "tanh",
 }  # fmt: skip
 #: The aten operator behind each activation, as torch.export shows it; `_` at the end is the in-place one.
 _CALLS: dict[str, Kind] = {
@@ -118,7 +118,11 @@ def _is_silu(node: Any) -> bool:
 
 
 def _path(node: Any) -> str:
-    """The qualified name of the innermost module that made the call."""
-    stack = node.meta.get("nn_module_stack") or {}
-    last: str = next(reversed([path for path, _ in stack.values()]), "")
-    return last
+    """The qualified name of the innermost module that made the call.
+
+    A module that stands in several places is told by the last part of its name only ("act"): the parts are joined.
+    """
+    path = ""
+    for name, _ in (node.meta.get("nn_module_stack") or {}).values():
+        path = name if not path or name.startswith(path) else f"{path}.{name}"
+    return path
