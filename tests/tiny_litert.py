@@ -49,7 +49,8 @@ class Tiny:
     def op(self, name: str, inputs: list[int], outputs: list[int], options: Any = None) -> Any:
         made = schema.OperatorT()
         made.opcodeIndex = litert.op_code(self.model, name)
-        self.model.operatorCodes[made.opcodeIndex].version = 2
+        # int8 came with version 2 of the operators used here, but HARD_SWISH has had it from the start.
+        self.model.operatorCodes[made.opcodeIndex].version = 1 if name == "HARD_SWISH" else 2
         made.inputs, made.outputs = inputs, outputs
         if options is not None:
             kind = type(options).__name__.removesuffix("T")
