@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -54,10 +56,23 @@ def bench(
         judged = [bench_estimate.estimated(artifact, budget)]
     else:
         spec = _spec(artifact, runtime, threads, feeds)
-        points = swept(spec, batches, budget, time_limit_s, out / "logs", listen)
+        with _nothing_left_of_bad_input(out):
+            points = swept(spec, batches, budget, time_limit_s, out / "logs", listen)
         machine = Machine.this()
         judged = [_measured(point, artifact, spec["runtime"], machine, budget) for point in points]
     return _report(artifact, judged, budget, require, monotonic() - began)
+
+
+@contextmanager
+def _nothing_left_of_bad_input(out: Path) -> Iterator[None]:
+    """Folders made inside the block are removed again when the input turns out to be wrong."""
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        yield
+    except InputError:
+        if made:
+            shutil.rmtree(made[-1], ignore_errors=True)
+        raise
 
 
 def _artifact(model: Path) -> Artifact:

@@ -4,7 +4,7 @@ It reads one JSON command per line on stdin and answers with one JSON line on st
 
     {"do": "open"}               load_ms, inputs, details
     {"do": "warm", "limit_s": 5} warmup_ms, after the outputs have been looked at
-    {"do": "block", "calls": 5}  samples_ms, lead_ms (calls before them that are no samples: other children ran meanwhile)
+    {"do": "block", "calls": 5}  samples_ms, and lead_ms: calls before them that are no samples
 
 Each answer holds peak_rss_mb. An answer `{"status": ..., "reason": ...}` is a result of the measurement (fixed_batch,
 bad_output, oom, crash), one with "error" an error of deploytk's own. Everything else written goes to the log.

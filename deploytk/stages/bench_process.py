@@ -18,6 +18,9 @@ from deploytk.errors import BY_NAME
 from deploytk.files import write_json
 from deploytk.worker import how_it_died
 
+#: A crash may write its memory to disk before the process is gone.
+_DYING_S = 10.0
+
 
 class BatchProcess:
     """A child that has one batch size open, until `close`. Its stderr and all noise are in `log`."""
@@ -54,9 +57,10 @@ class BatchProcess:
 
     def close(self) -> None:
         """End the child and whatever it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGKILL)
-        self._child.wait()
+        if self._child.returncode is None:  # once it is reaped, its id may be another process's
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
@@ -71,10 +75,20 @@ class BatchProcess:
         except TimeoutError:
             return {"status": "timeout", "reason": f"No answer to '{command['do']}' within {timeout_s:.1f} s."}
         except (BrokenPipeError, EOFError):
-            kind, how = how_it_died(self._child.wait())
+            self._await_end()
+            self.close()
+            kind, how = how_it_died(self._child.returncode)
             return {"status": kind, "reason": f"The process {how} in '{command['do']}'."}
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+    def _await_end(self) -> None:
+        """Wait until the child has ended by itself, without reaping it: `close` still ends what it started."""
+        until = time.monotonic() + _DYING_S
+        while time.monotonic() < until:
+            if os.waitid(os.P_PID, self._child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                return
+            time.sleep(0.01)
 
     def _line(self, until: float) -> bytes:
         """The next line of the child's answers."""
