@@ -63,7 +63,7 @@ def figures(report: Report) -> dict[str, str]:
 
 def latency(report: Report) -> Figure | None:
     """Latency by batch: p95 with markers inside a band from p50 to p99, and the budget."""
-    shown = [p for p in points(report) if p.p95_ms is not None or p.judged_ms is not None]
+    shown = [p for p in points(report) if p.p95_ms or p.judged_ms]
     if not shown:
         return None
     axes = _axes("Latency by batch size", "batch size", "ms per call")
@@ -72,7 +72,7 @@ def latency(report: Report) -> Figure | None:
     _failures(axes, points(report))
     _budget_line(axes, report.budget, sorted({p.batch for p in shown}))
     _batch_axis(axes, points(report))
-    _readable_scale(axes, [v for p in shown for v in (p.p50_ms, p.p99_ms, p.judged_ms) if v])
+    _readable_scale(axes, [v for p in shown for v in (p.p50_ms, p.p95_ms, p.p99_ms, p.judged_ms) if v])
     axes.legend(loc="upper left")
     return _figure(axes)
 

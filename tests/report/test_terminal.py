@@ -1,0 +1,54 @@
+"""The terminal form: what people ask first, as it is, and nothing heavy imported for it."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+
+import pytest
+from report_fakes import full
+from rich.console import Console
+
+from deploytk.budget import Verdict
+from deploytk.report import Finding, Report
+from deploytk.report.terminal import show
+
+
+def shown(report: Report, width: int = 140) -> str:
+    out = io.StringIO()
+    show(report, Console(file=out, width=width))
+    return out.getvalue()
+
+
+def test_the_verdict_and_its_reasons_stand_last() -> None:
+    told = shown(full())
+    assert told.index("Ethos score") < told.index("PASS quickstart: exit code 0")
+    assert told.rstrip().endswith("under 20 ms.")
+
+
+@pytest.mark.parametrize(
+    "part", ["p95 ms", "4.21 est.", "crash", "relu ×27", "57 LEAKY_RELU to RELU", "ACT001", "cccccccccccc", "0.801"]
+)
+def test_the_tables_that_people_ask_for_are_there(part: str) -> None:
+    assert part in shown(full())
+
+
+def test_markup_in_a_file_is_shown_as_it_is() -> None:
+    finding = Finding(rule="X", severity="error", where="[bold]a[/bold]", message="[/nonsense]")
+    told = shown(Report(command="check", verdict=Verdict(status="fail"), exit_code=5, findings=(finding,)))
+    assert "[bold]a[/bold]" in told
+    assert "[/nonsense]" in told
+
+
+def test_many_reasons_are_counted() -> None:
+    reasons = tuple(f"reason {n}" for n in range(12))
+    told = shown(Report(command="bench", verdict=Verdict(status="fail", reasons=reasons), exit_code=3))
+    assert "and 4 more" in told
+    assert "reason 11" not in told
+
+
+def test_matplotlib_is_not_imported_for_it() -> None:
+    code = "import sys, deploytk.report.terminal; print([m for m in ('matplotlib', 'jinja2') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
