@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -32,6 +33,7 @@ def sha256_of_value(value: Any) -> str:
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name only when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _clear_left_over(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
     try:
         yield temporary
@@ -43,6 +45,24 @@ def written_whole(path: Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _clear_left_over(path: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.tmp{glob.escape(path.suffix)}"):
+        pid = left.name.removesuffix(f".tmp{path.suffix}").rpartition(".")[2]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

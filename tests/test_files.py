@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,12 @@ def test_stage_key_changes_with_input_settings_and_versions() -> None:
 
     assert key() == key()
     assert len({key(), key(source="b"), key(opset=18), key(version="2")}) == 4
+
+
+def test_what_a_killed_process_left_is_cleared_by_the_next_writer(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".a.{dead.pid}.tmp.json").write_text("half")
+    (tmp_path / f".a.{os.getppid()}.tmp.json").write_text("being written by another")
+    write_json(tmp_path / "a.json", {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".a.{os.getppid()}.tmp.json", "a.json"]

@@ -144,10 +144,10 @@ def test_a_killed_run_leaves_nothing_half_written_and_goes_on(data: Path, tmp_pa
                 json.loads(path.read_text())  # whole, or not there
     told = deploytk(*argv[3:-1])
     assert told["exit_code"] in (0, 4)
-    assert not [p for p in out.rglob("*.tmp*")]
+    assert not list(out.rglob(".*.tmp*"))
 
 
-def test_a_changed_artifact_is_made_again(ran: tuple[Path, dict[str, Any]], data: Path, tmp_path: Path) -> None:
+def test_a_changed_artifact_is_made_again(ran: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(ran[0], out)
     onnx = out / "export" / "onnx" / "model.onnx"
