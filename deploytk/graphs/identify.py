@@ -108,9 +108,14 @@ def require_model(path: Path) -> Kind:
         InputError: it is no model: what it is instead, and what to do.
     """
     kind = identify(path)
-    if not kind.is_model:
-        raise InputError(str(kind))
-    return kind
+    if kind.is_model:
+        return kind
+    said = str(kind)
+    if kind.name in {"pickle", "zip", "torch-legacy", "torchscript"}:
+        from deploytk.graphs.pickles import look, warning
+
+        said += warning(look(path))
+    raise InputError(said)
 
 
 def _name(path: Path) -> Name:

@@ -95,7 +95,7 @@ def require_loadable(path: Path, *, trust: bool) -> CheckpointKind:
     """
     contents = look(path)
     if contents.foreign:
-        raise InputError(f"{path}: refused, --trust or not: unpickling it would run {_few(contents.foreign)}")
+        raise InputError(f"{path}: refused, --trust or not: loading it would run {_few(contents.foreign)}")
     if contents.broken:
         raise InputError(f"{path}: damaged pickle ({contents.broken}); copy or download it again")
     kind = kind_of(contents)
@@ -110,6 +110,11 @@ def require_loadable(path: Path, *, trust: bool) -> CheckpointKind:
         )
     what = "weights without a network" if kind == "state_dict" else "a pickle that is no detector"
     raise InputError(f"{path}: {what}; give the model.pt of a deploytk run, an Ultralytics .pt, or an ONNX")
+
+
+def warning(contents: Contents) -> str:
+    """What loading the file would run, as the end of a sentence; empty where it would run nothing."""
+    return f"; loading it would run {_few(contents.foreign)}" if contents.foreign else ""
 
 
 def looks_like_pickle(head: bytes) -> bool:

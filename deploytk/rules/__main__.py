@@ -12,7 +12,8 @@ from deploytk.rules.ethos_u_rules import RULES, Rule
 
 _HEAD = """# Rules
 
-What `deploytk check` looks for. This file is made from the docstrings of the rules: `python -m deploytk.rules docs/rules.md`.
+What `deploytk check` looks for. This file is made from the docstrings of the rules, by
+`python -m deploytk.rules docs/rules.md`.
 
 ## Activation contract
 
@@ -34,7 +35,7 @@ INT8 model proves it. A node for which a rule does not hold is predicted to stay
 
 def table() -> str:
     """docs/rules.md as text."""
-    contract = re.findall(r"^    (ACT\d{3})  (\w+) +(.+)$", activations.__doc__ or "", re.MULTILINE)
+    contract = re.findall(r"^\s*(ACT\d{3})  (\w+) +(.+)$", activations.__doc__ or "", re.MULTILINE)
     rows = [f"| {code} | {severity} | {text} |\n" for code, severity, text in contract]
     return _HEAD + "".join(rows) + _NPU + "".join(_row(rule) for rule in RULES)
 
