@@ -42,13 +42,14 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One part of the report. `figures` are names that `plots.figures` draws."""
+    """One part of the report. `figures` are names that `plots.figures` draws, above or below the tables."""
 
     name: str
     title: str
     lines: tuple[str, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[str, ...] = ()
+    figures_below: bool = False
 
 
 def text(value: Any, tone: Tone = "") -> Cell:

@@ -44,7 +44,7 @@ def bench_block(report: Report) -> list[Block]:
         return []
     section = report.sections.get("bench")
     lines = _lines(section if isinstance(section, Mapping) else {}, found)
-    tables = [*_verdicts(section), _table(found, report.budget), *_failures(found)]
+    tables = [*_verdicts(section), _table(found, report.budget), *_failures(found), *_reasons(found)]
     figures = ("latency", "throughput", "ecdf")
     return [Block(name="bench", title="Latency by batch size", lines=lines, tables=tuple(tables), figures=figures)]
 
@@ -142,3 +142,11 @@ def _failures(found: list[Point]) -> list[Table]:
     rows = tuple((text(p.artifact), number(p.batch), text(p.status.replace("_", " ")), text(p.reason)) for p in told)
     title = "Without a result"
     return [Table(columns=("artifact", "batch", "status", "why"), rows=rows, title=title, brief=True)] if rows else []
+
+
+def _reasons(found: list[Point]) -> list[Table]:
+    """The evidence behind each verdict."""
+    told = [p for p in found if p.status == "ok" and p.reason]
+    rows = tuple((text(p.artifact), number(p.batch), word(p.verdict), text(p.reason)) for p in told)
+    title = "The evidence for each verdict"
+    return [Table(columns=("artifact", "batch", "verdict", "why"), rows=rows, title=title, folded=True)] if rows else []

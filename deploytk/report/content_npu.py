@@ -19,7 +19,16 @@ def npu_block(report: Report) -> list[Block]:
         return []
     tables = [_score(npu), _system(npu), *_cpu(npu), *_improvements(npu), *_ops(npu)]
     title = f"NPU placement on {npu.get('accelerator', 'Ethos-U')} (estimated)"
-    return [Block(name="npu", title=title, lines=_lines(npu), tables=tuple(tables), figures=("cycles",))]
+    return [
+        Block(
+            name="npu",
+            title=title,
+            lines=_lines(npu),
+            tables=tuple(tables),
+            figures=("cycles",),
+            figures_below=True,
+        )
+    ]
 
 
 def _lines(npu: Mapping[str, Any]) -> tuple[str, ...]:

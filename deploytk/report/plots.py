@@ -44,6 +44,8 @@ _STYLE: Any = {
     "xtick.color": _INK,
     "ytick.color": _INK,
     "xtick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
     "ytick.major.size": 0,
     "legend.frameon": False,
     "legend.fontsize": 8.5,
@@ -270,7 +272,12 @@ def _ecdf_of(axes: Axes, name: str, own: Sequence[Point], budget: Budget | None)
         ordered = sorted(s / per for s in point.samples_ms)
         shares = [(rank + 1) / len(ordered) for rank in range(len(ordered))]
         colour = PALETTE[number % len(PALETTE)]
-        axes.step(ordered, shares, where="post", color=colour, label=f"batch {point.batch}", linewidth=1.5)
+        axes.step(ordered, shares, where="post", color=colour, linewidth=1.5)
+        # Labels on the curves, each at another height, need no legend that would cover them.
+        height = 0.15 + 0.6 * number / max(1, len(own) - 1)
+        place = (ordered[int(height * len(ordered))], height)
+        look: dict[str, Any] = {"rotation": 90, "ha": "right", "va": "center", "fontsize": 8, "color": colour}
+        axes.annotate(f"batch {point.batch}", place, (-3, 0), textcoords="offset points", **look)
     if budget is not None:
         axes.axvline(budget.latency_ms, color=_BUDGET, linestyle="--", linewidth=1.4)
         axes.axhline(budget.percentile / 100, color=_BUDGET, linestyle=":", linewidth=1)
@@ -282,7 +289,6 @@ def _ecdf_of(axes: Axes, name: str, own: Sequence[Point], budget: Budget | None)
     axes.set_xlabel("ms per item" if budget is not None and budget.per == "item" else "ms per call")
     axes.set_ylabel("share of calls")
     axes.set_ylim(0, 1.02)
-    axes.legend(loc="lower right" if len(own) < 4 else "center left", fontsize=8)
 
 
 def _numeric(values: Sequence[Any]) -> bool:
