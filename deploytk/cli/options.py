@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-Overrides = dict[tuple[str, ...], Any]
+Overrides = dict[tuple[str | int, ...], Any]
 
 _TRAINING = (
     click.option(

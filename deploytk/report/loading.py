@@ -52,6 +52,6 @@ def report_in(folder: Path) -> dict[str, Any]:
 
 def _measurement_from(told: dict[str, Any]) -> Measurement:
     known = {f.name for f in fields(Measurement)}
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items() if key in known}
+    values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items() if key in known}
     machine = values.pop("machine")
     return Measurement(**values, machine=Machine(**machine) if machine else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from deploytk.budget import Verdict
+from deploytk.budget import Status, Verdict
 from deploytk.errors import EXIT_INPUT, InputError
 from deploytk.report import Finding, Report
 from deploytk.report.loading import report_in
@@ -22,7 +22,7 @@ def compare(runs: list[Path]) -> Report:
     told = [report_in(run) for run in runs]
     rows = [_row(run, report) for run, report in zip(runs, told, strict=True)]
     findings = [*_twins(rows), *_mixed(told)]
-    status = "pass" if all(r["verdict"] == "pass" for r in rows) else "fail"
+    status: Status = "pass" if all(r["verdict"] == "pass" for r in rows) else "fail"
     reasons = tuple(f"{r['run']}: {r['verdict']}" for r in rows)
     code = max((report["exit_code"] for report in told), default=EXIT_INPUT)
     if not rows:

@@ -31,9 +31,9 @@ def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> 
     return EXPORTERS[target](Steps(run, profile, listen))
 
 
-def with_overrides(profile: Profile, overrides: Mapping[tuple[str, ...], Any]) -> Profile:
+def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], Any]) -> Profile:
     """`profile` with the export settings of the command line."""
-    changes = {key[-1]: value for key, value in overrides.items() if key[0] == "export"}
+    changes = {str(key[-1]): value for key, value in overrides.items() if key[0] == "export"}
     return profile.model_copy(update={"export": profile.export.model_copy(update=changes)})
 
 

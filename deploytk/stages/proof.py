@@ -12,6 +12,8 @@ from deploytk.files import write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
+from deploytk.stages.check_contract import contract_of
+from deploytk.stages.check_placement import judge
 
 #: A float conversion below this is a wrong conversion, not rounding: measured 79-92 dB (research/npu.md, section 5).
 FLOAT_SQNR_DB = 40.0
@@ -45,8 +47,6 @@ class Checks:
 
     def contract(self, artifact: Artifact, where: str) -> None:
         """Every section of this graph has the activation that the profile asks for."""
-        from deploytk.stages.check import contract_of
-
         counts, findings = contract_of(artifact.path, self.profile)
         wrong = [f for f in findings if f.severity == "error"]
         self.stages.append({"where": where, "sections": counts, "ok": not wrong})
@@ -94,27 +94,12 @@ class Checks:
     def placement(self, assessment: dict[str, Any]) -> None:
         """The graph is on the NPU, fits its SRAM, and scores at least what the profile asks for."""
         self.assessment = assessment
-        found = [Finding(**f) for f in assessment["findings"]]
-        self.findings += found
-        wrong = [str(f) for f in found if f.severity == "error"]
+        self.findings += [Finding(**f) for f in assessment["findings"]]
         export = self.profile.export
-        if assessment["cpu_ops"] > export.max_cpu_ops:
-            wrong.append(
-                f"{assessment['cpu_ops']} of {assessment['cpu_ops'] + assessment['npu_ops']} operators stay on the CPU "
-                f"({export.max_cpu_ops} allowed)"
-            )
-        if assessment["ethos_score"] < export.min_score:
-            wrong.append(
-                f"Ethos score {assessment['ethos_score']:.1f} is under {export.min_score:g} (export.min_score)"
-            )
+        good, wrong = judge(assessment, max_cpu_ops=export.max_cpu_ops, min_score=export.min_score)
+        self.good += good
         if wrong:
-            self._fails(EXIT_RULE, *dict.fromkeys(wrong))
-            return
-        self.good.append(
-            f"Ethos score {assessment['ethos_score']:.1f} on {assessment['accelerator']}: {assessment['npu_ops']} of "
-            f"{assessment['npu_ops'] + assessment['cpu_ops']} operators on the NPU, "
-            f"{assessment['time_ms']:.2f} ms (estimated)"
-        )
+            self._fails(EXIT_RULE, *wrong)
 
     def report(self, command: str, artifact: Artifact, chain: tuple[Artifact, ...], skipped: dict[str, bool]) -> Report:
         """The report of these checks."""

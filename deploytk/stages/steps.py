@@ -90,16 +90,8 @@ def _distance(expected: np.ndarray, got: np.ndarray) -> dict[str, Any]:
 
 def _predictor(backend: Any, checkpoint: Path, model: Path, runtime: str) -> Predict:
     """`predict(NCHW float32) -> decoded (N, 4 + nc, anchors)` for a torch checkpoint, an ONNX or a LiteRT file."""
-    if runtime == "torch":
-        raw = backend.torch_predictor(checkpoint)
-    elif runtime == "onnx":
-        return _onnx_predictor(model)
-    else:
-        raw = plugins.load("targets", "npu").predictor(model)
+    if runtime == "onnx":
+        decoded: Predict = plugins.load("targets", "onnx").predictor(model)
+        return decoded
+    raw = backend.torch_predictor(checkpoint) if runtime == "torch" else plugins.load("targets", "npu").predictor(model)
     return lambda images: np.asarray(backend.decode(raw(images), checkpoint))
-
-
-def _onnx_predictor(model: Path) -> Predict:
-    session = plugins.load("runtimes", "onnx").open_session(model, batch=None, threads=None)
-    name = session.inputs[0].name
-    return lambda images: np.asarray(next(iter(session.run({name: images}).values())))
