@@ -11,7 +11,6 @@ from PIL import (
     BmpImagePlugin,
     Image,
     JpegImagePlugin,
-    MpoImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
     UnidentifiedImageError,
@@ -21,8 +20,8 @@ from PIL import (
 from deploytk.errors import InputError
 
 #: The only decoders that untrusted files reach. Importing one registers it.
-_PLUGINS = (BmpImagePlugin, JpegImagePlugin, MpoImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "WEBP", "TIFF")
+_PLUGINS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 #: Ultralytics drops smaller images without an error.
 _SMALLEST = 10
 _FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)

@@ -1,0 +1,43 @@
+"""Ultralytics, imported in this one file: offline, and with its settings in a temporary folder."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+# Ultralytics reads these while it is imported: no look-ups, no downloads, no pip, nothing in the home folder.
+os.environ["YOLO_OFFLINE"] = "1"
+os.environ["YOLO_AUTOINSTALL"] = "false"
+_SETTINGS = tempfile.mkdtemp(prefix="deploytk-ultralytics-")
+os.environ["YOLO_CONFIG_DIR"] = _SETTINGS
+atexit.register(shutil.rmtree, _SETTINGS, ignore_errors=True)
+
+from ultralytics import __version__  # noqa: E402
+from ultralytics.data import build_yolo_dataset  # noqa: E402
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
+from ultralytics.nn.modules import Conv, ConvTranspose, Detect, RepConv  # noqa: E402
+from ultralytics.nn.tasks import DetectionModel  # noqa: E402
+from ultralytics.utils import ROOT, SETTINGS  # noqa: E402
+from ultralytics.utils.metrics import DetMetrics, box_iou  # noqa: E402
+from ultralytics.utils.nms import non_max_suppression  # noqa: E402
+
+# Each of these would report somewhere else, some over the network.
+SETTINGS.update(dict.fromkeys(("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb", "sync"), False))
+
+__all__ = [
+    "ROOT",
+    "Conv",
+    "ConvTranspose",
+    "DetMetrics",
+    "Detect",
+    "DetectionModel",
+    "DetectionTrainer",
+    "DetectionValidator",
+    "RepConv",
+    "__version__",
+    "box_iou",
+    "build_yolo_dataset",
+    "non_max_suppression",
+]

@@ -1,0 +1,57 @@
+"""The results.csv of a training, read tolerantly: padded headers, nan, inf, a last line cut short."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+#: results.csv column -> our name.
+METRICS = {
+    "metrics/mAP50(B)": "mAP50",
+    "metrics/mAP50-95(B)": "mAP50_95",
+    "metrics/precision(B)": "precision",
+    "metrics/recall(B)": "recall",
+}
+
+
+def read(path: Path) -> list[dict[str, float | None]]:
+    """One row per epoch: column -> number, None for nan, inf and what is no number. A ragged line is left out."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+        lines = [[cell.strip() for cell in line] for line in csv.reader(stream)]
+    lines = [line for line in lines if any(line)]
+    if not lines:
+        return []
+    header = lines[0]
+    body = [line for line in lines[1:] if len(line) == len(header) and line != header]
+    rows = [dict(zip(header, map(_number, line), strict=True)) for line in body]
+    return [row for row in rows if row.get("epoch") is not None]
+
+
+def table(rows: list[dict[str, float | None]]) -> list[dict[str, float | None]]:
+    """The rows with our names: epoch, time_s, losses, metrics, lr. `time` in the file runs on from epoch to epoch."""
+    told = []
+    for row in rows:
+        out: dict[str, float | None] = {"epoch": row["epoch"], "time_s": row.get("time")}
+        out |= {k.replace("/", "_"): v for k, v in row.items() if k.endswith("_loss")}
+        out |= {name: row.get(column) for column, name in METRICS.items()}
+        out["lr"] = row.get("lr/pg0")
+        told.append(out)
+    return told
+
+
+def best(rows: list[dict[str, float | None]]) -> dict[str, float | None] | None:
+    """The row with the highest mAP50-95, as Ultralytics chooses best.pt; the last of equal ones."""
+    return max(
+        reversed(rows), key=lambda row: row["mAP50_95"] if row["mAP50_95"] is not None else -math.inf, default=None
+    )
+
+
+def _number(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
