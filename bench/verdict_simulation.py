@@ -14,6 +14,7 @@ import argparse
 import json
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,8 @@ def bimodal_long(rng: np.random.Generator, n: int) -> np.ndarray:
 SERIES: dict[str, Series] = {
     "independent": iid,
     "AR(1) 0.9": ar1,
+    "AR(1) 0.99": partial(ar1, rho=0.99),
+    "AR(1) 0.997": partial(ar1, rho=0.997),
     "bimodal": bimodal,
     "bimodal, long runs": bimodal_long,
 }

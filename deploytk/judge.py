@@ -18,6 +18,7 @@ from deploytk.measurement import percentile
 
 #: With fewer blocks their variance says too little, and a block counts as one sample.
 MIN_BLOCKS = 10
+_ENOUGH_MERGED = 15
 _MOST_SAMPLES = 1_000_000
 
 
@@ -101,11 +102,20 @@ def _design_effect(latencies: np.ndarray, over: np.ndarray, counts: list[int], b
     """
     if len(counts) < MIN_BLOCKS and max(counts) > 1:
         return latencies.size / len(counts)
-    effects = [_clustering(over, counts)]
+    thresholds = [over]
     for tail in (_allowed(budget), min(0.5, 2 * _allowed(budget))):
         own = np.partition(latencies, rank := max(0, math.ceil((1 - tail) * latencies.size) - 1))[rank]
-        effects.append(_clustering(latencies > own, counts))
-    return max(1.0, *effects)
+        thresholds.append(latencies > own)
+    return max(1.0, *(_clustering(exceeding, merged) for exceeding in thresholds for merged in _merged(counts)))
+
+
+def _merged(counts: list[int]) -> list[list[int]]:
+    """The blocks, then two neighbours as one, then four and so on while enough remain: slow drifts show there."""
+    found = [counts]
+    while len(found[-1]) // 2 >= _ENOUGH_MERGED and max(counts) > 1:
+        last = found[-1]
+        found.append([sum(last[i : i + 2]) for i in range(0, len(last), 2)])
+    return found
 
 
 def _clustering(over: np.ndarray, counts: list[int]) -> float:

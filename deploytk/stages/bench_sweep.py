@@ -152,7 +152,7 @@ class Sweep:
         if not point.ask(self._patience_s(), do="warm", limit_s=self.time_limit_s / 12):
             return
         for _ in range(SCREEN_BLOCKS):
-            if not point.ask(self._patience_s(), do="block", calls=point.calls()):
+            if not self._block(point):
                 return
         if self._limit_ms(point) < min(point.samples):
             verdict = self.judged(point)
@@ -173,7 +173,7 @@ class Sweep:
         """One block of each batch size in question."""
         until = time.monotonic() + at_least_s
         for point in asked:
-            point.ask(self._patience_s(), do="block", calls=point.calls())
+            self._block(point)
         time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
 
     def _look(self, *, last: bool) -> None:
@@ -188,6 +188,12 @@ class Sweep:
 
     def _whole(self) -> bool:
         return self.budget.per == "batch"
+
+    def _block(self, point: Point) -> bool:
+        """Whether a block of samples came; one begun in time may end a little after the limit."""
+        calls = point.calls()
+        usual_s = calls * max(point.samples or point.warmup, default=0.0) / 1000
+        return point.ask(max(self.left_s, 5.0 + 10 * usual_s), do="block", calls=calls)
 
     def _patience_s(self) -> float:
         """How long a child may take to answer: what is left of the time limit, a second at least."""
