@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command("demo-data")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--train", default=256, show_default=True, type=click.IntRange(1), help="Images to train on.")
+@click.option("--train", default=384, show_default=True, type=click.IntRange(1), help="Images to train on.")
 @click.option("--val", default=64, show_default=True, type=click.IntRange(1), help="Images to validate on.")
 @click.option("--imgsz", default=160, show_default=True, type=click.IntRange(64), help="Side of the images in pixels.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same bytes.")
@@ -24,7 +24,7 @@ def demo_data(out: Path, train: int, val: int, imgsz: int, seed: int) -> Report:
     """Draw a small labelled detection set into the folder OUT, in YOLO layout.
 
     \b
-    deploytk demo-data runs/demo/data --train 256 --val 64
+    deploytk demo-data runs/demo/data --train 384 --val 64
     """
     from deploytk.budget import Verdict
     from deploytk.data.synthetic import CLASSES, make_dataset

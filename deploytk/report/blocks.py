@@ -31,13 +31,17 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table; `brief` ones also stand in the terminal, `folded` ones are closed at first in HTML."""
+    """A table; `brief` ones also stand in the terminal, `folded` ones are closed at first in HTML.
+
+    A narrow terminal leaves out the `spare` columns, the first named first.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     brief: bool = False
     folded: bool = False
+    spare: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ def budget_words(budget: Budget) -> tuple[str, ...]:
         f"{budget.percentile:g} % of the calls must take less than {budget.latency_ms:g} ms {_PER[budget.per]}, "
         f"shown at {100 * budget.confidence:g} % confidence (one-sided).",
         _BOUNDARY[budget.boundary],
-        f"Between the float and the INT8 model the accuracy may fall by at most {budget.max_accuracy_drop:g}.",
+        f"From the trained model to the deployed one the accuracy may fall by at most {budget.max_accuracy_drop:g}.",
     ]
     if budget.max_size_mb is not None:
         told.append(f"The deployed file may have at most {budget.max_size_mb:g} MB.")
@@ -91,7 +91,9 @@ def _table(found: list[Point], budget: Budget | None) -> Table:
         "samples",
     ]
     rows = [([text(p.artifact)] if several else []) + _row(p, budget) for p in found]
-    return Table(columns=(*(["artifact"] if several else []), *columns), rows=tuple(map(tuple, rows)), brief=True)
+    named = (*(["artifact"] if several else []), *columns)
+    spare = ("samples", "p90 ms", "ms/item", "peak MB", "status")
+    return Table(columns=named, rows=tuple(map(tuple, rows)), brief=True, spare=spare)
 
 
 def _row(p: Point, budget: Budget | None) -> list[Cell]:

@@ -116,7 +116,7 @@ def chain_block(report: Report) -> list[Block]:
     rows = tuple(
         (
             Cell(text=a.path.name, full=str(a.path), tone="good" if _is(a, report.artifact) else ""),
-            text(f"{a.format} {a.precision}".strip()),
+            text(f"{a.format} {a.precision}".removesuffix(" unknown").strip()),
             text(a.made_by),
             text(", ".join(names.get(source, source[:12]) for source in a.made_from)),
             _size(a),
@@ -126,8 +126,9 @@ def chain_block(report: Report) -> list[Block]:
         for a in chain
     )
     columns = ("file", "format", "made by", "from", "size", "this time", "sha256")
-    lines = ("Each file has its lineage in a .json beside it.",)
-    table = Table(columns=columns, rows=rows, brief=True)
+    ours = any(a.made_by != "given" for a in chain)
+    lines = ("Each file has its lineage in a .json beside it.",) if ours else ()
+    table = Table(columns=columns, rows=rows, brief=True, spare=("this time", "made by", "from"))
     return [Block(name="chain", title="Artifact chain", lines=lines, tables=(table,))] if rows else []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -21,6 +23,8 @@ _STYLES: dict[Tone, str] = {
 }
 #: Reasons shown; the report's files have all of them.
 _REASONS = 8
+#: Columns up to this width are never wrapped: numbers, verdicts, the first digits of a sha256.
+_SHORT = 14
 
 
 def show(report: Report, console: Console) -> None:
@@ -32,7 +36,7 @@ def show(report: Report, console: Console) -> None:
         console.print()
         console.print(Text(block.title, style="bold"))
         for table in brief:
-            console.print(_rich(table))
+            console.print(_rich(_fitting(table, console.width)))
     _verdict(report, console)
 
 
@@ -48,13 +52,33 @@ def _verdict(report: Report, console: Console) -> None:
         console.print(Text(f"  … and {len(report.verdict.reasons) - _REASONS} more", style="dim"))
 
 
+def _fitting(table: Table, width: int) -> Table:
+    """The table without as many of its spare columns as a terminal of this width has no room for."""
+    for name in table.spare:
+        if _width(table) <= width:
+            break
+        keep = [i for i, column in enumerate(table.columns) if column != name]
+        rows = tuple(tuple(row[i] for i in keep) for row in table.rows)
+        table = replace(table, columns=tuple(table.columns[i] for i in keep), rows=rows)
+    return table
+
+
+def _width(table: Table) -> int:
+    return sum(_widest(table, number) + 3 for number in range(len(table.columns)))
+
+
+def _widest(table: Table, number: int) -> int:
+    return max(len(table.columns[number]), *(len(row[number].text) for row in table.rows), 0)
+
+
 def _rich(table: Table) -> RichTable:
     shown = RichTable(box=box.SIMPLE_HEAD, show_header=any(table.columns), pad_edge=False, title_justify="left")
     if table.title:
         shown.title = Text(table.title, style="italic")
     for number, name in enumerate(table.columns):
         right = bool(table.rows) and all(row[number].number for row in table.rows)
-        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=right)
+        short = _widest(table, number) <= _SHORT
+        shown.add_column(Text(name), justify="right" if right else "left", overflow="fold", no_wrap=short)
     for row in table.rows:
         shown.add_row(*(_cell(cell) for cell in row))
     return shown

@@ -34,6 +34,16 @@ def test_the_tables_that_people_ask_for_are_there(part: str) -> None:
     assert part in shown(full())
 
 
+def test_a_narrow_terminal_keeps_the_verdicts_and_the_judged_percentile() -> None:
+    told = shown(full(), width=80)
+    table = told[told.index("Latency by batch size") : told.index("NPU placement")]
+    assert "verdict" in table
+    assert "inconclusive" in table
+    assert "35.68" in table
+    assert "p90" not in table
+    assert "cccccccccccc" in told
+
+
 def test_markup_in_a_file_is_shown_as_it_is() -> None:
     finding = Finding(rule="X", severity="error", where="[bold]a[/bold]", message="[/nonsense]")
     told = shown(Report(command="check", verdict=Verdict(status="fail"), exit_code=5, findings=(finding,)))
