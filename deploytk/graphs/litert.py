@@ -158,14 +158,28 @@ def load(path: Path) -> Any:
     return model
 
 
-def store(model: Any, path: Path) -> None:
-    """Write a `ModelT` to `path` atomically."""
+def inline(model: Any, data: bytes) -> int:
+    """How many constants were moved from behind the flatbuffer `data` into the model."""
+    outside = [b for b in model.buffers if b.offset > 1]
+    for buffer in outside:
+        buffer.data = np.frombuffer(data, dtype=np.uint8, count=buffer.size, offset=buffer.offset)
+        buffer.offset = buffer.size = 0
+    return len(outside)
+
+
+def packed(model: Any) -> bytes:
+    """A `ModelT` as the bytes of a .tflite file."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def store(model: Any, path: Path) -> None:
+    """Write a `ModelT` to `path` atomically."""
     with written_whole(path) as temporary:
-        temporary.write_bytes(bytes(builder.Output()))
+        temporary.write_bytes(packed(model))
 
 
 def op_name(model: Any, operator: Any) -> str:

@@ -13,6 +13,7 @@ from ai_edge_litert.interpreter import Interpreter
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 from deploytk.graphs import litert as graphs
+from deploytk.graphs import litert_batch
 from deploytk.runtimes import Feed, FixedBatch
 
 FORMATS = ("tflite",)
@@ -70,9 +71,9 @@ def open_session(path: Path, *, batch: int | None, threads: int | None) -> LiteR
 
 
 def _rebatched(path: Path, graph: graphs.Graph, batch: int, threads: int) -> LiteRtSession:
-    """The batch 1 file resized to `batch`, and proved: items of the batch come out as they do alone."""
+    """The batch 1 file made one of `batch`, and proved: items of the batch come out as they do alone."""
     one = LiteRtSession(_allocated(path, graph, threads), threads)
-    interpreter = Interpreter(model_path=str(path), num_threads=threads)
+    interpreter = Interpreter(model_content=litert_batch.rebatched(path, batch), num_threads=threads)
     for detail in interpreter.get_input_details():
         interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:].tolist()])
     try:

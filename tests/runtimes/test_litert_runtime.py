@@ -42,11 +42,53 @@ def test_a_batch_gives_each_item_what_it_gives_alone(data_dir: Path) -> None:
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1)
 
 
-def test_a_model_that_holds_its_batch_is_refused_and_not_run_at_one(data_dir: Path) -> None:
+def test_a_batch_held_in_a_constant_is_really_changed(data_dir: Path) -> None:
+    """This one's last RESHAPE is to [1, 1001], which LiteRT cannot resize."""
     path = data_dir / "coral/mobilenet_v1_0.25_128_quant.tflite"
-    assert litert.open_session(path, batch=1, threads=1).outputs[0].shape == (1, 1001)
-    with pytest.raises(FixedBatch, match="batch size 1"):
-        litert.open_session(path, batch=2, threads=1)
+    two = litert.open_session(path, batch=2, threads=1)
+    assert (two.outputs[0].shape, two.details["rebatched"]) == ((2, 1001), True)
+    assert litert.open_session(path, batch=None, threads=1).details["rebatched"] is False
+
+
+def sliced(path: Path, begin: tuple[int, ...], size: tuple[int, ...]) -> Path:
+    """A SLICE with constant begin and size, as C2f's split is written, and a RELU."""
+    tiny = tiny_litert.Tiny()
+    image, half, out = tiny.tensor("image"), tiny.tensor("half", (1, 8, 8, 8)), tiny.tensor("out", (1, 8, 8, 8))
+    starts, sizes = (tiny.tensor(n, (4,), "INT32", None, data=np.array(v, np.int32)) for n, v in
+                     (("begin", begin), ("size", size)))  # fmt: skip
+    tiny.op("SLICE", [image, starts, sizes], [half], tiny_litert.schema.SliceOptionsT())
+    tiny.op("RELU", [half], [out])
+    return tiny.write(path, [image], [out])
+
+
+def test_a_slice_that_holds_the_batch_is_really_changed(tmp_path: Path) -> None:
+    path = sliced(tmp_path / "m.tflite", (0, 0, 0, 8), (1, 8, 8, 8))
+    session = litert.open_session(path, batch=3, threads=1)
+    values = litert.random_input(session.inputs[0])
+    np.testing.assert_array_equal(session.run({"image": values})["out"], np.maximum(values[..., 8:], 0))
+
+
+def test_a_batch_that_is_not_the_files_own_is_refused(tmp_path: Path) -> None:
+    tiny = tiny_litert.Tiny()
+    pair, out = tiny.tensor("pair", (2, 4)), tiny.tensor("out", (2, 4))
+    tiny.op("RELU", [pair], [out])
+    path = tiny.write(tmp_path / "m.tflite", [pair], [out])
+    assert litert.open_session(path, batch=2, threads=1).inputs[0].shape == (2, 4)
+    with pytest.raises(FixedBatch, match="has batch size 2 and cannot be run at 4"):
+        litert.open_session(path, batch=4, threads=1)
+
+
+def test_a_model_whose_outputs_do_not_grow_is_refused_and_not_run_at_one(tmp_path: Path) -> None:
+    """The mean over the batch has one item whatever goes in."""
+    tiny = tiny_litert.Tiny()
+    image = tiny.tensor("image", dtype="FLOAT32", scale=None)
+    axis = tiny.tensor("axis", (1,), "INT32", None, data=np.zeros(1, np.int32))
+    mean = tiny.tensor("mean", dtype="FLOAT32", scale=None)
+    reducer = tiny_litert.schema.ReducerOptionsT()
+    reducer.keepDims = True
+    tiny.op("MEAN", [image, axis], [mean], reducer)
+    with pytest.raises(FixedBatch, match="do not grow with the batch"):
+        litert.open_session(tiny.write(tmp_path / "m.tflite", [image], [mean]), batch=2, threads=1)
 
 
 def test_a_graph_that_mixes_its_items_is_refused(tmp_path: Path) -> None:

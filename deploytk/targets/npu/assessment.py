@@ -99,6 +99,7 @@ def _told(
         "kind": "estimated",
         "model": graph.path.name,
         "sha256": sha256_of(graph.path),
+        "compiled_sha256": sha256_of(done.model) if done and done.segments else None,
         **{key: npu[key] for key in ("accelerator", "system_config", "memory_mode")},
         "vela_version": vela.version(),
         "core": vela.CORE,

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deploytk.files import written_whole
 from deploytk.graphs import litert
 
@@ -69,22 +67,13 @@ def normalise(source: Path, out: Path) -> Normalised:
     """
     model = litert.load(source)
     data = source.read_bytes()
-    done = Normalised(inlined=inline(model, data), **collapse_leaky(model))
+    done = Normalised(inlined=litert.inline(model, data), **collapse_leaky(model))
     if done.changed:
         litert.store(model, out)
     else:
         with written_whole(out) as temporary:
             temporary.write_bytes(data)
     return done
-
-
-def inline(model: Any, data: bytes) -> int:
-    """How many constants were moved from behind the flatbuffer into it."""
-    outside = [b for b in model.buffers if b.offset > 1]
-    for buffer in outside:
-        buffer.data = np.frombuffer(data, dtype=np.uint8, count=buffer.size, offset=buffer.offset)
-        buffer.offset = buffer.size = 0
-    return len(outside)
 
 
 def collapse_leaky(model: Any) -> dict[str, int]:

@@ -10,6 +10,7 @@ import pytest
 import tiny_litert
 
 from deploytk.errors import DeploytkError, InputError, StepFailed
+from deploytk.files import sha256_of
 from deploytk.profile_loading import load_npu
 from deploytk.targets import npu
 from deploytk.targets.npu import vela
@@ -55,6 +56,7 @@ def test_a_public_integer_model_is_wholly_on_the_npu(data_dir: Path, tmp_path: P
         "npu_report.json",
     }
     assert json.loads((tmp_path / "npu_report.json").read_text()) == told
+    assert told["compiled_sha256"] == sha256_of(tmp_path / f"{stem}_vela.tflite")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from deploytk.errors import InputError
 from deploytk.graphs import litert
 from deploytk.profile_loading import load_npu
+from deploytk.runtimes.litert import open_session
 from deploytk.targets import npu
 from deploytk.targets.npu.flatbuffer import normalise
 from deploytk.targets.npu.quantization import _quantized, _Seen
@@ -147,6 +148,9 @@ def test_yolov8n_with_leaky_relu_is_one_segment_and_its_twin_is_the_relu_model(t
     _, relu, _ = exported(yolo(torch.nn.ReLU), 96, _folder(tmp_path / "relu"))
     single, leaky, facts = exported(yolo(ACTIVATIONS["LeakyReLU"]), 96, _folder(tmp_path / "leaky"))
     assert (facts["collapsed"], facts["float_islands"], facts["op_max_steps"]) == (57, [], 1)
+
+    four = open_session(leaky, batch=4, threads=1)
+    assert (four.details["rebatched"], [o.shape[0] for o in four.outputs]) == (True, [4] * 6)
 
     of_relu = npu.assess(str(relu), U55, str(tmp_path / "npu_relu"))
     of_leaky = npu.assess(str(leaky), U55, str(tmp_path / "npu_leaky"))
