@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from deploytk.report import Report
@@ -61,11 +61,12 @@ def _train(report: Report) -> list[Block]:
     told = report.sections.get("train")
     if not isinstance(told, Mapping) or not told:
         return []
-    rest = {key: value for key, value in told.items() if key not in ("epochs", "findings")}
+    rest = {key: value for key, value in told.items() if key not in ("epochs", "findings", "versions")}
+    tables = tuple(replace(table, brief=False) for table in _generic(rest))
     epochs = told.get("epochs")
     count = len(epochs) if isinstance(epochs, Sequence) else epochs
     lines = (f"{count} epochs.",) if count else ()
-    return [Block(name="train", title="Training", lines=lines, tables=tuple(_generic(rest)), figures=("training",))]
+    return [Block(name="train", title="Training", lines=lines, tables=tables, figures=("training",))]
 
 
 def _unknown(report: Report) -> list[Block]:
