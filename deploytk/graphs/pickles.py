@@ -147,7 +147,11 @@ def _streams(path: Path) -> Iterator[bytes]:
 def _members(path: Path) -> Iterator[bytes]:
     """Each pickle in a ZIP, whatever its name: told by its content."""
     with zipfile.ZipFile(path) as archive:
+        roots = {name.removesuffix("data.pkl") for name in archive.namelist() if name.endswith("data.pkl")}
         for info in archive.infolist():
+            # Beside a data.pkl, torch reads these as raw tensors: any bytes may stand there, an opcode's too.
+            if any(re.fullmatch(re.escape(root) + r"data/\d+", info.filename) for root in roots):
+                continue
             with archive.open(info) as member:
                 named = info.filename.endswith(".pkl")
                 if not named and not looks_like_pickle(member.read(1 << 12)):
