@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -86,13 +87,19 @@ def _system(npu: Mapping[str, Any]) -> Table:
 
 
 def _cpu(npu: Mapping[str, Any]) -> list[Table]:
+    """The operators on the CPU: by reason first, then each."""
     ops = [op for op in _listed(npu, "ops") if op.get("target") != "npu"]
+    if not ops:
+        return []
+    groups = Counter((str(op.get("op")), str(op.get("reason") or "")) for op in ops)
+    brief = tuple((text(op), number(count), text(reason)) for (op, reason), count in groups.most_common())
     rows = tuple(
         (number(op.get("index")), text(op.get("op")), text(op.get("name")), text(op.get("reason"))) for op in ops
     )
-    title = f"On the CPU, and why ({len(rows)})"
-    columns = ("#", "operator", "name", "reason")
-    return [Table(columns=columns, rows=rows, title=title, folded=len(rows) > 20)] if rows else []
+    return [
+        Table(columns=("operator", "count", "reason"), rows=brief, title="On the CPU, and why", brief=True),
+        Table(columns=("#", "operator", "name", "reason"), rows=rows, title=f"Each of them ({len(rows)})", folded=True),
+    ]
 
 
 def _improvements(npu: Mapping[str, Any]) -> list[Table]:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from report_fakes import full
+from report_fakes import full, sections
 from rich.console import Console
 
 from deploytk.budget import Verdict
@@ -42,6 +42,13 @@ def test_a_narrow_terminal_keeps_the_verdicts_and_the_judged_percentile() -> Non
     assert "35.68" in table
     assert "p90" not in table
     assert "cccccccccccc" in told
+
+
+def test_operators_on_the_cpu_are_counted_by_reason() -> None:
+    told = shown(full(sections=sections(cpu=25)))
+    line = next(row for row in told.splitlines() if "LEAKY_RELU" in row and "float32" in row)
+    assert "25" in line
+    assert told.count("float32 is not a supported type") == 1
 
 
 def test_markup_in_a_file_is_shown_as_it_is() -> None:
