@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from click.testing import CliRunner
 from PIL import Image
 
+from deploytk.cli.demo_data import demo_data
 from deploytk.data.synthetic import CLASSES, draw, make_dataset
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
@@ -113,3 +116,18 @@ def test_numbers_out_of_range_are_named(tmp_path: Path, wrong: dict[str, int]) -
     with pytest.raises(InputError, match=next(iter(wrong))):
         make_dataset(tmp_path / "set", **values)
     assert not (tmp_path / "set").exists()
+
+
+def test_the_command_draws_and_says_where(tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "set"), "--train", "2", "--val", "1", "--imgsz", "64", "--json"]
+    done = CliRunner().invoke(demo_data, arguments)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, told["verdict"], told["exit_code"]) == (0, "pass", 0)
+    assert Path(told["sections"]["data"]["data"]).is_file()
+
+
+def test_the_command_refuses_a_folder_of_the_users(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    done = CliRunner().invoke(demo_data, [str(tmp_path), "--train", "2", "--val", "1"])
+    assert done.exit_code == 2
+    assert "not drawn by deploytk" in done.stderr

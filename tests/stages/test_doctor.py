@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import metadata, util
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from deploytk.cli.doctor import doctor as command
 from deploytk.errors import InputError
 from deploytk.stages import doctor as stage
 from deploytk.stages.doctor import doctor
@@ -103,3 +106,16 @@ def test_nothing_heavy_is_imported_to_find_out() -> None:
     code += f"; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_command_ends_with_the_exit_code_and_one_json_line() -> None:
+    done = CliRunner().invoke(command, ["--target", "tensorrt", "--json"])
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (done.exit_code, told["exit_code"], told["verdict"]) == (6, 6, "fail")
+
+
+def test_the_command_for_people_names_targets_and_machine() -> None:
+    done = CliRunner().invoke(command, [])
+    assert done.exit_code == 0
+    assert "npu" in done.stdout
+    assert "disk free here" in done.stdout
