@@ -87,13 +87,19 @@ class Contract:
         """Whether a rule failed."""
         return any(f.severity == "error" for f in self.findings)
 
+    @property
+    def summary(self) -> str:
+        """What was found, in a few words: `activations: backbone 27 relu, head 12 silu`."""
+        told = [f"{s} " + ", ".join(f"{n} {k}" for k, n in kinds.items()) for s, kinds in self.counts.items()]
+        return "activations: " + ("; ".join(told) or "none, and no convolutions")
+
     def as_dict(self) -> dict[str, Any]:
         """The contract as JSON-like values: counts, and every offending node."""
         return {
             "where": self.where,
             "sections": self.counts,
             "convolutions": self.convolutions,
-            "ok": not self.broken,
+            "ok": False if self.broken else None if self.expected is None else True,
             "offenders": [
                 {"node": a.node, "section": a.section, "kind": a.kind, "slope": a.slope} for a in self.offenders
             ],

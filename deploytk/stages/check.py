@@ -119,6 +119,8 @@ class _Checked:
             )
         self._contract(of_checkpoint(run.model, self.profile, trust=False, logs=self.logs))
         for path in sorted([*(folder / "export").rglob("*.onnx"), *(folder / "export").rglob("*.tflite")]):
+            if path.name.startswith("."):
+                continue  # of an export that is still running
             kind = require_model(path)
             if kind.name != "vela-tflite":
                 self._contract(of_graph(path, kind.name, self.profile))
@@ -149,7 +151,9 @@ class _Checked:
             "kind": "predicted", "accelerator": self.npu["accelerator"], "nodes": total, "cpu_nodes": lost,
             "int8": int8,
         }  # fmt: skip
+        share = f"{total - lost} of {total} operators on {self.npu['accelerator']}"
         if not self.asked:
+            self.good.append(f"NPU placement was not asked for (--npu); predicted by rules: {share}")
             return
         what = "an INT8 (QDQ) ONNX" if int8 else "a float ONNX"
         if lost > self._max_cpu_ops:
@@ -159,8 +163,8 @@ class _Checked:
             )
             self.bad += [f"{f.rule}: {f}" for f in findings]
         self.unproven.append(
-            f"{what} is not an NPU model by itself: placement is predicted by rules ({total - lost} of {total} "
-            f"operators on {self.npu['accelerator']}); compile to prove it: deploytk export RUN --target npu"
+            f"{what} is not an NPU model by itself: placement is predicted by rules ({share}); "
+            f"compile to prove it: deploytk export RUN --target npu"
         )
 
     def _contract(self, contract: Contract) -> None:
@@ -170,6 +174,8 @@ class _Checked:
         self.bad += wrong
         if not wrong and self.profile is not None:
             self.good.append(f"{contract.where}: the activation contract of {self.profile.name} holds")
+        elif not wrong:
+            self.good.append(f"{contract.where}: {contract.summary}")
 
     def _place(self, path: Path) -> None:
         self.assessment = check_placement.of_tflite(path, self.npu, out=self.folder / "npu", logs=self.logs)

@@ -55,7 +55,10 @@ def _foreign(path: Path) -> torch.nn.Module:
     """The model in a pickled Ultralytics checkpoint that the user trusts."""
     os.environ["ULTRALYTICS_SAFE_LOAD"] = "1"  # no eval() of an activation's name
     plugins.import_or_explain("ultralytics")
-    loaded = torch.load(path, map_location="cpu", weights_only=False)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # whatever a damaged or old pickle raises
+        raise InputError(f"{path}: cannot be opened by this version of Ultralytics ({error})") from error
     module = loaded.get("ema") or loaded.get("model") if isinstance(loaded, dict) else loaded
     if not isinstance(module, torch.nn.Module):
         raise InputError(f"{path}: holds no model; give the .pt that Ultralytics saved at the end of training")
