@@ -59,6 +59,9 @@ class Train(Strict):
     epochs: int = Field(100, ge=1)
     imgsz: int = Field(640, ge=32, multiple_of=32, description="square input size in pixels")
     batch: int = Field(16, ge=1)
+    effective_batch: int | None = Field(
+        None, ge=1, description="gradients are accumulated up to this many images; the batch by default"
+    )
     optimizer: Literal["SGD", "Adam", "AdamW", "NAdam", "RAdam", "RMSProp", "auto"] = "SGD"
     lr0: float | None = Field(None, gt=0, description="initial learning rate; must be left out with optimizer: auto")
     lrf: float = Field(0.01, gt=0, le=1, description="final learning rate as a fraction of lr0")

@@ -37,11 +37,11 @@ def reporting(command: Callable[..., Report]) -> Callable[..., None]:
         click.get_current_context().obj = {"json": as_json}
         try:
             report = command(*args, **kwargs)
+            _show(report, as_json=as_json)
         except DeploytkError as error:
             sys.exit(_failed(error, as_json=as_json))
         except Exception as error:  # a fault of deploytk: the traceback goes to a file, never to the user
             sys.exit(_fault(error, as_json=as_json))
-        _show(report, as_json=as_json)
         sys.exit(report.exit_code)
 
     return body

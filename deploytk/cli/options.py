@@ -29,15 +29,19 @@ def training(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def overrides(
-    *, data: Path | None = None, target: str | None = None, npu: str | None = None, **train: Any
-) -> Overrides:
+#: Where an option stands in a profile; all others are keys of `train`.
+_PLACES = {
+    "data": ("data", "path"),
+    "target": ("export", "target"),
+    "npu": ("export", "npu"),
+    "batches": ("bench", "batches"),
+    "time_limit": ("bench", "time_limit_s"),
+}
+
+
+def overrides(**options: Any) -> Overrides:
     """The profile keys that the command line sets: what is None stays as the profile has it."""
-    found: Overrides = {("train", key): value for key, value in train.items() if value is not None}
-    if data is not None:
-        found[("data", "path")] = str(data.resolve())
-    if target is not None:
-        found[("export", "target")] = target
-    if npu is not None:
-        found[("export", "npu")] = npu
-    return found
+    given = {name: value for name, value in options.items() if value is not None}
+    if "data" in given:
+        given["data"] = str(given["data"].resolve())
+    return {_PLACES.get(name, ("train", name)): value for name, value in given.items()}

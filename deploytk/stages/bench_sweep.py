@@ -21,14 +21,20 @@ from deploytk.worker import Listener
 CALLS = 5
 BLOCK_S = 1.0  # slow models get fewer calls per block
 SCREEN_BLOCKS = 3
-#: A series is judged after this many rounds (one block each), twice and four times as many.
+#: A series is judged after this many rounds (one block each), twice and four times as many, and before that once,
+#: after a quarter of them, whether it has failed already: a slow batch size would take the time of the others.
 ROUNDS = 60
-LOOKS = 3
+LOOKS = 4
 #: A round lasts at least this long, so that fast models are not measured within one blink of the machine.
 ROUND_S = 0.1
 #: These say nothing about the model's latency.
 UNPROVEN = ("timeout", "not_run")
 _SCREEN_SHARE = 0.5  # of the time limit: the rest is for the samples that decide
+
+
+def look_after(rounds: int) -> list[int]:
+    """After how many rounds a series is judged; at the first of them it can only fail."""
+    return [rounds // 4, rounds, 2 * rounds, 4 * rounds]
 
 
 @dataclass(kw_only=True)
@@ -124,7 +130,7 @@ class Sweep:
     def sample(self, listen: Listener | None) -> None:
         """Take blocks of the open batch sizes in turn until all are decided or the time limit is reached."""
         first = max(ROUNDS, math.ceil(1.3 * samples_needed(self.budget, looks=LOOKS) / CALLS))
-        looks = [first * 2**n for n in range(LOOKS)]
+        looks = look_after(first)
         for done in itertools.count(1):
             asked = [p for p in self.points if p.open]
             if not asked or self.left_s <= 0:
@@ -135,7 +141,7 @@ class Sweep:
             to_next = next((n for n in looks if n >= done), done) - done
             self._round(asked, min(ROUND_S, self.left_s / (to_next + 2)))
             if done in looks:
-                self._look(last=done == looks[-1])
+                self._look(failed_only=done == looks[0], last=done == looks[-1])
         self._look(last=True)
 
     def _no_time_for_more(self, done: int, batches: Sequence[int]) -> str:
@@ -176,11 +182,12 @@ class Sweep:
             self._block(point)
         time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
 
-    def _look(self, *, last: bool) -> None:
+    def _look(self, *, last: bool, failed_only: bool = False) -> None:
+        decisive = ("fail",) if failed_only else ("pass", "fail")
         for point in self.points:
             if point.open:
                 verdict = self.judged(point)
-                if last or verdict.status != "inconclusive":
+                if last or verdict.status in decisive:
                     point.decide(verdict)
 
     def _limit_ms(self, point: Point) -> float:

@@ -46,7 +46,7 @@ class Steps:
         self.backend = plugins.load("backends", profile.backend)
         self.skipped: dict[str, bool] = {}
         self.data = self.backend.data_fingerprint(profile)
-        self.source = self._scored(Artifact.load(run.model), "torch")
+        self.source = self.proved(Artifact.load(run.model), "torch")
 
     def call(self, function: str, name: str, **kwargs: Any) -> Any:
         """What `stages.steps.<function>` returns from its own process."""
@@ -91,22 +91,22 @@ class Steps:
         )
 
     def proved(self, artifact: Artifact, runtime: str) -> Artifact:
-        """`artifact` with its task metrics and its distance from the source model, measured once and kept."""
-        artifact = self._scored(artifact, runtime)
-        if artifact.settings.get("compared_on") == self.data:
+        """`artifact` with its task metrics and its distance from the trained model, measured once and kept."""
+        if artifact.settings.get("proved_on") == self.data:
             return artifact
-        distance = self.call("agreement", f"agreement-{artifact.path.stem}", **self._where(artifact, runtime), count=8)
-        return proof.kept(artifact, compared_on=self.data, agreement=distance)
-
-    def _scored(self, artifact: Artifact, runtime: str) -> Artifact:
-        if artifact.settings.get("scored_on") == self.data:
-            return artifact
-        metrics = self.call("score", f"score-{artifact.path.stem}", **self._where(artifact, runtime))
-        return proof.kept(replace(artifact, metrics=metrics), scored_on=self.data)
-
-    def _where(self, artifact: Artifact, runtime: str) -> dict[str, Any]:
-        common = {"profile": self.raw, "run": str(self.run.path), "checkpoint": str(self.run.model)}
-        return {**common, "model": str(artifact.path), "runtime": runtime}
+        found = self.call(
+            "proof",
+            f"prove-{artifact.path.name}",
+            profile=self.raw,
+            run=str(self.run.path),
+            checkpoint=str(self.run.model),
+            model=str(artifact.path),
+            runtime=runtime,
+            images=8,
+        )
+        return proof.kept(
+            replace(artifact, metrics=found["metrics"]), proved_on=self.data, agreement=found["agreement"]
+        )
 
 
 def _onnx(steps: Steps) -> Artifact:

@@ -57,17 +57,22 @@ class Checks:
     def agreement(self, artifact: Artifact, source: Artifact, limit_db: float | None) -> None:
         """The outputs are the source's, within rounding for a float model; only reported for INT8."""
         found = artifact.settings["agreement"]
-        row = {"what": artifact.path.name, "metric": "SQNR dB", "source": source.path.name}
         if "error" in found:
             self._fails(EXIT_PARITY, f"{artifact.path.name} does not do what the trained model does: {found['error']}")
-            self.parity.append({**row, "converted": found["error"], "drop": None, "ok": False})
-            return
-        good = limit_db is None or found["sqnr_db"] >= limit_db
-        self.parity.append({**row, "converted": round(found["sqnr_db"], 1), "drop": None, "ok": good})
-        if not good:
+        for part in ("boxes", "scores"):
+            self._agreement(artifact, source, part, found.get(part), limit_db)
+
+    def _agreement(
+        self, artifact: Artifact, source: Artifact, part: str, found: dict[str, float] | None, limit_db: float | None
+    ) -> None:
+        sqnr = found["sqnr_db"] if found else None
+        good = sqnr is not None and (limit_db is None or sqnr >= limit_db)
+        row = {"what": artifact.path.name, "metric": f"SQNR of {part}, dB", "source": source.path.name}
+        self.parity.append({**row, "converted": sqnr, "drop": None, "ok": good})
+        if sqnr is not None and limit_db is not None and not good:
             self._fails(
                 EXIT_PARITY,
-                f"{artifact.path.name}: outputs differ from the trained model: SQNR {found['sqnr_db']:.1f} dB, "
+                f"{artifact.path.name}: {part} differ from the trained model's: SQNR {sqnr:.1f} dB, "
                 f"at least {limit_db:g} dB expected of a float conversion",
             )
 
