@@ -5,7 +5,7 @@
 
 Each run draws one long series, takes blocks spread over it and judges them against a budget placed 10 % below, at,
 or 10 % above the series' true p95. The naive rule (nearest-rank p95 of as many consecutive samples) is judged beside
-it. "As the bench" is the whole sequential plan: 60, then 120, then 240 blocks of 5, until decided.
+it. "As the bench" is the whole sequential plan: after 15 blocks of 5 (only to fail), 60, 120 and 240, until decided.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from deploytk.budget import Budget
 from deploytk.judge import judge
 from deploytk.measurement import percentile
-from deploytk.stages.bench_sweep import CALLS, LOOKS, ROUNDS
+from deploytk.stages.bench_sweep import CALLS, LOOKS, ROUNDS, look_after
 
 Series = Callable[[np.random.Generator, int], np.ndarray]
 RESULTS = Path(__file__).parent / "results"
@@ -106,16 +106,16 @@ def simulate(series: Series, place: float, plan: tuple[int, int], *, runs: int, 
 
 
 def simulate_bench(series: Series, place: float, *, runs: int, seed: int = 2) -> Counts:
-    """How often each verdict came out when a growing series is judged up to three times, as the bench does it."""
+    """How often each verdict came out when a growing series is judged up to four times, as the bench does it."""
     budget = Budget(latency_ms=true_p95(series) / place)
     rng = np.random.default_rng(seed)
     found = Counter[str]()
+    looks = look_after(ROUNDS)
     for _ in range(runs):
-        values = series(rng, ROUNDS * 2 ** (LOOKS - 1) * SPACING)
-        for look in range(LOOKS):
-            blocks = ROUNDS * 2**look
+        values = series(rng, looks[-1] * SPACING)
+        for blocks in looks:
             status = judge(spread(values, blocks, CALLS), [CALLS] * blocks, budget, 1, looks=LOOKS).status
-            if status != "inconclusive":
+            if status == "fail" or (status == "pass" and blocks != looks[0]):
                 break
         found[status] += 1
     return found
