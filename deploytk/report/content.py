@@ -65,7 +65,7 @@ def _train(report: Report) -> list[Block]:
     tables = tuple(replace(table, brief=False) for table in _generic(rest))
     epochs = told.get("epochs")
     count = len(epochs) if isinstance(epochs, Sequence) else epochs
-    lines = (f"{count} epochs.",) if count else ()
+    lines = (f"{count} epoch{'' if count == 1 else 's'}.",) if count else ()
     return [Block(name="train", title="Training", lines=lines, tables=tables, figures=("training",))]
 
 
@@ -78,14 +78,20 @@ def _unknown(report: Report) -> list[Block]:
 
 
 def _generic(value: Any) -> list[Table]:
-    """Any JSON-like value as tables: scalars as pairs, lists of objects as rows."""
-    if isinstance(value, Mapping):
-        tabled = {key: v for key, v in value.items() if _is_rows(v)}
-        flat = [(name, _scalar(v)) for name, v in _flattened(value, skip=frozenset(tabled))]
-        return ([pairs(flat, brief=True)] if flat else []) + [_rows(v, str(key)) for key, v in tabled.items()]
+    """Any JSON-like value as tables: scalars as pairs, objects as pairs of their own, lists of objects as rows."""
     if _is_rows(value):
         return [_rows(value, "")]
-    return [pairs([("", _scalar(value))], brief=True)]
+    if not isinstance(value, Mapping):
+        return [pairs([("", _scalar(value))], brief=True)]
+    told = {str(key): item for key, item in value.items() if item not in (None, {}, [], "")}
+    alone = [(key, _scalar(item)) for key, item in told.items() if not isinstance(item, Mapping) and not _is_rows(item)]
+    tables = [pairs(alone, brief=True)] if alone else []
+    for key, item in told.items():
+        if isinstance(item, Mapping):
+            tables.append(pairs([(name, _scalar(v)) for name, v in _flattened(item)], key, brief=True))
+        elif _is_rows(item):
+            tables.append(_rows(item, key))
+    return tables
 
 
 def _is_rows(value: Any) -> bool:
@@ -99,14 +105,12 @@ def _rows(values: Sequence[Mapping[str, Any]], title: str) -> Table:
     return Table(columns=columns, rows=rows, title=more, brief=True, folded=len(rows) > 20)
 
 
-def _flattened(value: Mapping[str, Any], skip: frozenset[str]) -> list[tuple[str, Any]]:
+def _flattened(value: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """(dotted name, scalar or list) of a nested mapping."""
     found: list[tuple[str, Any]] = []
     for key, item in value.items():
-        if key in skip:
-            continue
         if isinstance(item, Mapping) and item:
-            found += [(f"{key}.{name}", inner) for name, inner in _flattened(item, frozenset())]
+            found += [(f"{key}.{name}", inner) for name, inner in _flattened(item)]
         else:
             found.append((str(key), item))
     return found
@@ -132,7 +136,7 @@ def _environment(report: Report) -> list[Block]:
     tables = []
     if report.machine:
         told = asdict(report.machine)
-        tables.append(pairs([(k.replace("_", " "), _scalar(v)) for k, v in told.items() if v], "Machine"))
+        tables.append(pairs([(k.replace("_gib", ", GiB"), _scalar(v)) for k, v in told.items() if v], "Machine"))
     if report.versions:
         tables.append(pairs([(name, text(v)) for name, v in sorted(report.versions.items())], "Versions"))
     return [Block(name="environment", title="Environment", tables=tuple(tables))] if tables else []
@@ -147,5 +151,6 @@ def _reproduce(report: Report) -> list[Block]:
     if not rows:
         return []
     lines = ("Each command repeats one measurement; its log has what the library said.",)
-    table = Table(columns=("what", "command", "log"), rows=rows, folded=len(rows) > 8)
+    title = f"{len(rows)} measurements"
+    table = Table(columns=("what", "command", "log"), rows=rows, title=title, folded=len(rows) > 8)
     return [Block(name="reproduce", title="Logs, and commands to repeat", lines=lines, tables=(table,))]

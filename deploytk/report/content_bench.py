@@ -92,7 +92,7 @@ def _table(found: list[Point], budget: Budget | None) -> Table:
     ]
     rows = [([text(p.artifact)] if several else []) + _row(p, budget) for p in found]
     named = (*(["artifact"] if several else []), *columns)
-    spare = ("samples", "p90 ms", "ms/item", "peak MB", "status")
+    spare = ("samples", "p90 ms", "ms/item", "peak MB", "status", "p50 ms")
     return Table(columns=named, rows=tuple(map(tuple, rows)), brief=True, spare=spare)
 
 

@@ -35,14 +35,12 @@ def models_block(report: Report) -> list[Block]:
         return []
     metrics = list(dict.fromkeys(name for a in measured for name in a.metrics))
     rows = tuple(
-        (text(a.path.name), text(a.format), text(a.precision), _size(a), *(number(a.metrics.get(m)) for m in metrics))
-        for a in measured
+        (text(a.path.name), _format(a), _size(a), *(number(a.metrics.get(m)) for m in metrics)) for a in measured
     )
-    columns = ("model", "format", "precision", "size", *metrics)
+    columns = ("model", "format", "size", *metrics)
+    table = Table(columns=columns, rows=rows, brief=True, spare=("size", "format"))
     line = "Measured by the same code on the same validation images, whatever the format."
-    return [
-        Block(name="models", title="Models", lines=(line,), tables=(Table(columns=columns, rows=rows, brief=True),))
-    ]
+    return [Block(name="models", title="Models", lines=(line,), tables=(table,))]
 
 
 def contract_block(report: Report) -> list[Block]:
@@ -116,7 +114,7 @@ def chain_block(report: Report) -> list[Block]:
     rows = tuple(
         (
             Cell(text=a.path.name, full=str(a.path), tone="good" if _is(a, report.artifact) else ""),
-            text(f"{a.format} {a.precision}".removesuffix(" unknown").strip()),
+            _format(a),
             text(a.made_by),
             text(", ".join(names.get(source, source[:12]) for source in a.made_from)),
             _size(a),
@@ -139,6 +137,10 @@ def _is(one: Artifact, other: Artifact | None) -> bool:
 def _this_time(skipped: Mapping[str, Any], artifact: Artifact) -> str:
     found = skipped.get(artifact.path.name, skipped.get(artifact.made_by))
     return "" if found is None else "unchanged, kept" if found else "made"
+
+
+def _format(artifact: Artifact) -> Cell:
+    return text(f"{artifact.format} {artifact.precision}".removesuffix(" unknown").strip())
 
 
 def _size(artifact: Artifact) -> Cell:

@@ -75,8 +75,7 @@ def latency(report: Report) -> Figure | None:
     _budget_line(axes, report.budget, sorted({p.batch for p in shown}))
     _batch_axis(axes, points(report))
     _readable_scale(axes, [v for p in shown for v in (p.p50_ms, p.p95_ms, p.p99_ms, p.judged_ms) if v])
-    axes.legend(loc="upper left")
-    return _figure(axes)
+    return _with_legend(axes)
 
 
 def throughput(report: Report) -> Figure | None:
@@ -92,8 +91,7 @@ def throughput(report: Report) -> Figure | None:
             axes.plot([p.batch for p in group], values, label=label, **_look(colour, estimated))
     _batch_axis(axes, shown)
     axes.set_ylim(bottom=0)
-    axes.legend(loc="best")
-    return _figure(axes)
+    return _with_legend(axes)
 
 
 def ecdf(report: Report) -> Figure | None:
@@ -176,16 +174,20 @@ def _svg(figure: Figure) -> str:
 
 
 def _axes(title: str, x: str, y: str) -> Axes:
-    axes = Figure(figsize=(5.2, 3.5), layout="constrained").subplots()
+    axes = Figure(figsize=(5.2, 3.3), layout="constrained").subplots()
     axes.set_title(title)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return axes
 
 
-def _figure(axes: Axes) -> Figure:
+def _with_legend(axes: Axes) -> Figure:
+    """The figure, its legend below the axes, where it covers nothing."""
     figure = axes.get_figure()
     assert isinstance(figure, Figure)
+    handles, labels = axes.get_legend_handles_labels()
+    figure.set_figheight(3.3 + 0.18 * len(labels))
+    figure.legend(handles, labels, loc="outside lower left")
     return figure
 
 
@@ -261,9 +263,8 @@ def _readable_scale(axes: Axes, values: Sequence[float]) -> None:
     if max(values) > 20 * min(values):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.set_ylim(top=axes.get_ylim()[1] * 3)  # room for the legend
     else:
-        axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
+        axes.set_ylim(bottom=0)
 
 
 def _ecdf_of(axes: Axes, name: str, own: Sequence[Point], budget: Budget | None) -> None:
