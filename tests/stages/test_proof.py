@@ -32,8 +32,8 @@ def agreement(db: float) -> dict[str, Any]:
 
 def placed(**changed: Any) -> dict[str, Any]:
     return {
-        "accelerator": "ethos-u55-256", "npu_ops": 10, "cpu_ops": 0, "ethos_score": 92.0, "time_ms": 6.0, "findings": [],
-        **changed,
+        "accelerator": "ethos-u55-256", "npu_ops": 10, "cpu_ops": 0, "ethos_score": 92.0, "time_ms": 6.0,
+        "findings": [], **changed,
     }  # fmt: skip
 
 
