@@ -71,6 +71,10 @@ def _model_findings(profile: Profile) -> list[Finding]:
         found.append(_error("PRE002", "model.arch", f"unknown {model.arch!r}{hint} Known: {', '.join(_ARCHS)}"))
     if train.optimizer == "auto" and train.lr0 is not None:
         found.append(_error("PRE003", "train.lr0", "optimizer: auto ignores lr0", "name an optimizer or remove lr0"))
+    if train.lr0 is not None and train.lr0 > 1:
+        found.append(
+            _error("PRE003", "train.lr0", f"{train.lr0:g} is above 1", "usual are 0.01 (SGD) or 0.001 (AdamW)")
+        )
     if model.pretrained is not None:
         try:
             _usable_weights(model.pretrained)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import logging
 import os
 import shutil
+import sys
 import tempfile
 
 # Ultralytics reads these while it is imported: no look-ups, no downloads, no pip, nothing in the home folder.
@@ -14,19 +17,23 @@ _SETTINGS = tempfile.mkdtemp(prefix="deploytk-ultralytics-")
 os.environ["YOLO_CONFIG_DIR"] = _SETTINGS
 atexit.register(shutil.rmtree, _SETTINGS, ignore_errors=True)
 
-from ultralytics import __version__  # noqa: E402
-from ultralytics.data import build_yolo_dataset  # noqa: E402
-from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator  # noqa: E402
-from ultralytics.nn.modules import Conv, ConvTranspose, Detect, RepConv  # noqa: E402
-from ultralytics.nn.tasks import DetectionModel  # noqa: E402
-from ultralytics.utils import ROOT, SETTINGS  # noqa: E402
-from ultralytics.utils.metrics import DetMetrics, box_iou  # noqa: E402
-from ultralytics.utils.nms import non_max_suppression  # noqa: E402
+# Its logger keeps the stream it finds here; our stdout belongs to results.
+with contextlib.redirect_stdout(sys.stderr):
+    from ultralytics import __version__
+    from ultralytics.data import build_yolo_dataset
+    from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+    from ultralytics.nn.modules import Conv, ConvTranspose, Detect, RepConv
+    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.utils import LOGGER, ROOT, SETTINGS
+    from ultralytics.utils.metrics import DetMetrics, box_iou
+    from ultralytics.utils.nms import non_max_suppression
 
+LOGGER.setLevel(logging.WARNING)
 # Each of these would report somewhere else, some over the network.
 SETTINGS.update(dict.fromkeys(("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb", "sync"), False))
 
 __all__ = [
+    "LOGGER",
     "ROOT",
     "Conv",
     "ConvTranspose",

@@ -56,7 +56,7 @@ def build(
     """
     told = definition(arch, scale)
     with activations.default_kept():
-        model = DetectionModel(told, ch=3, nc=nc, verbose=False)
+        model = DetectionModel({**told, "nc": nc}, ch=3, verbose=False)
         if cls_channels is not None and cls_channels != hidden_class_channels(model):
             model = _with_class_channels(arch, scale, nc, cls_channels)
     dress(model, arch, scale, kinds, slope, where="build")
@@ -82,7 +82,7 @@ def _with_class_channels(arch: str, scale: str, nc: int, channels: int) -> nn.Mo
 
     Ultralytics makes such models: it grafts the class layers of the pretrained weights.
     """
-    model = DetectionModel(definition(arch, scale), ch=3, nc=channels, verbose=False)
+    model = DetectionModel({**definition(arch, scale), "nc": channels}, ch=3, verbose=False)
     if hidden_class_channels(model) != channels:
         raise InputError(f"no {arch}{scale} has class layers of {channels} channels")
     head = model.model[-1]

@@ -44,9 +44,12 @@ def table(rows: list[dict[str, float | None]]) -> list[dict[str, float | None]]:
 
 def best(rows: list[dict[str, float | None]]) -> dict[str, float | None] | None:
     """The row with the highest mAP50-95, as Ultralytics chooses best.pt; the last of equal ones."""
-    return max(
-        reversed(rows), key=lambda row: row["mAP50_95"] if row["mAP50_95"] is not None else -math.inf, default=None
-    )
+
+    def fitness(row: dict[str, float | None]) -> float:
+        value = row["mAP50_95"]
+        return -math.inf if value is None else value
+
+    return max(reversed(rows), key=fitness, default=None)
 
 
 def _number(text: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -16,6 +17,7 @@ from deploytk.artifact import versions_of
 from deploytk.backends.ultralytics import DISTRIBUTIONS, activations, checkpoint, reporting, results
 from deploytk.backends.ultralytics.checks import view_of
 from deploytk.backends.ultralytics.foreign import unpickled
+from deploytk.backends.ultralytics.library import LOGGER
 from deploytk.backends.ultralytics.trainer import Trainer
 from deploytk.data.view import View
 from deploytk.errors import TrainingFailed
@@ -41,6 +43,7 @@ def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
     """
     wanted, folder = Profile.model_validate(profile), Path(run).resolve()
     began = time.monotonic()
+    LOGGER.setLevel(logging.INFO)
     worker.emit(done=0, total=wanted.train.epochs, text="copying the dataset")
     view = view_of(profile, folder)
     trainer = Trainer(wanted, overrides=_overrides(wanted, folder, view))
@@ -69,6 +72,9 @@ def _overrides(wanted: Profile, folder: Path, view: View) -> dict[str, Any]:
         # Only a name: `Trainer.get_model` builds the network.
         "model": f"{wanted.model.arch}{wanted.model.scale}.yaml",
         "data": str(view.yaml),
+        # Ultralytics gathers gradients up to 64 images, which leaves a small dataset with a step or two per epoch:
+        # mAP50 0.03 instead of 0.14 after 8 epochs on the demo set.
+        "nbs": train.effective_batch or train.batch,
         "lr0": learning_rate(wanted),
         "device": device,
         # "bf16" and off need no check against a model that would have to be downloaded.
