@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,7 +156,21 @@ def _parsed(path: Path) -> Any:
         raise InputError(f"{path}: a protobuf file without an ONNX graph; give the .onnx of a model")
     if not model.opset_import:
         raise InputError(f"{path}: an ONNX graph that names no opset; it is damaged, export it again")
+    if not all(isinstance(text, str) for text in _texts(model)):
+        raise InputError(f"{path}: damaged: a name in it is no text; copy or download it again")
     return model
+
+
+def _texts(model: Any) -> Iterator[Any]:
+    """Every name in the model: what is not UTF-8 comes as bytes."""
+    graph = model.graph
+    yield from (model.producer_name, model.producer_version, *(o.domain for o in model.opset_import))
+    yield from (t.name for t in graph.initializer)
+    for node in graph.node:
+        yield from (node.op_type, node.domain, node.name, *node.input, *node.output, *(a.name for a in node.attribute))
+        yield from (text for meta in node.metadata_props for text in (meta.key, meta.value))
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield from (value.name, *(d.dim_param for d in value.type.tensor_type.shape.dim))
 
 
 def _require_external_data(path: Path, model: Any) -> None:

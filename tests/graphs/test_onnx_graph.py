@@ -74,6 +74,8 @@ def test_what_is_no_onnx_is_named(tmp_path: Path) -> None:
     no_opset = model(NODES, constants={"w": WEIGHT})
     del no_opset.opset_import[:]
     assert "names no opset" in refused(tmp_path, no_opset.SerializeToString())
+    garbled = model([("Relu", "x", "y")]).SerializeToString().replace(b"Relu_0", b"Relu\xff0")
+    assert "a name in it is no text" in refused(tmp_path, garbled)
     lost = model([("Relu", "q", "y")])
     assert "reads 'q', which nothing before it makes" in refused(tmp_path, lost.SerializeToString())
     twice = model([("Relu", "x", "y"), ("Relu", "y", "y")])
