@@ -24,7 +24,10 @@ _PLUGINS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, We
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 #: Ultralytics drops smaller images without an error.
 _SMALLEST = 10
-_FAULTS = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+_FAULTS = (
+    *(OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning),
+    ImportError,  # where Ultralytics is imported too, it replaces Image.open, which then asks for pi_heif
+)
 
 
 def check(images: Iterable[Path]) -> None:
@@ -63,6 +66,6 @@ def _check(image: Path) -> None:
 
 
 def _why(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError | ImportError):
         return f"none of {', '.join(FORMATS)}"
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

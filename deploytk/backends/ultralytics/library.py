@@ -10,12 +10,16 @@ import shutil
 import sys
 import tempfile
 
+from PIL import Image
+
 # Ultralytics reads these while it is imported: no look-ups, no downloads, no pip, nothing in the home folder.
 os.environ["YOLO_OFFLINE"] = "1"
 os.environ["YOLO_AUTOINSTALL"] = "false"
 _SETTINGS = tempfile.mkdtemp(prefix="deploytk-ultralytics-")
 os.environ["YOLO_CONFIG_DIR"] = _SETTINGS
 atexit.register(shutil.rmtree, _SETTINGS, ignore_errors=True)
+
+_image_open = Image.open
 
 # Its logger keeps the stream it finds here; our stdout belongs to results.
 with contextlib.redirect_stdout(sys.stderr):
@@ -28,6 +32,8 @@ with contextlib.redirect_stdout(sys.stderr):
     from ultralytics.utils.metrics import DetMetrics, box_iou
     from ultralytics.utils.nms import non_max_suppression
 
+# It replaces this for the whole process by one that installs packages when it meets an unknown format.
+Image.open = _image_open
 LOGGER.setLevel(logging.WARNING)
 # Each of these would report somewhere else, some over the network.
 SETTINGS.update(dict.fromkeys(("clearml", "comet", "dvc", "mlflow", "raytune", "tensorboard", "wandb", "sync"), False))

@@ -16,7 +16,7 @@ from deploytk.profile import Activation
 def random_network() -> Callable[..., Any]:
     """`make(arch, nc=3, kind="relu", sections=...)`: an eval network, its batch statistics off their defaults."""
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    pytest.importorskip("ultralytics", reason="ultralytics is not installed")
+    pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics is not installed")
     from deploytk.backends.ultralytics import network
 
     def make(arch: str = "yolov8", nc: int = 3, kind: Any = "relu", **activation: Any) -> Any:

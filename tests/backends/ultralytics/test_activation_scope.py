@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("ultralytics", reason="ultralytics is not installed")
+pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics is not installed")
 
 from deploytk.backends.ultralytics import activations, network, trainer  # noqa: E402
 from deploytk.backends.ultralytics.library import Conv, DetectionModel  # noqa: E402

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
-pytest.importorskip("ultralytics", reason="ultralytics is not installed")
+pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics is not installed")
 
 from deploytk.backends import ultralytics as backend  # noqa: E402
 from deploytk.backends.ultralytics import checkpoint, network  # noqa: E402
