@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -74,3 +75,14 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON to `path` atomically; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False, default=str) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """`value` with what JSON does not have made plain: NaN and infinity become null, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import logging
-import math
 import os
 import sys
 import traceback
@@ -130,18 +129,9 @@ def _fault(error: Exception, *, as_json: bool) -> int:
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(_plain(value), ensure_ascii=False, default=str))
+    from deploytk.files import plain
 
-
-def _plain(value: Any) -> Any:
-    """`value` with NaN and infinity as null, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str))
 
 
 def _set_up_logging(verbose: bool) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from pathlib import Path
-from typing import Any
 
-from deploytk.files import write_text
+from deploytk.files import plain, write_text
 from deploytk.report import Report
 from deploytk.report.html import html
 from deploytk.report.markdown import markdown
@@ -29,14 +27,3 @@ def as_json(report: Report) -> str:
     """The report as indented JSON: lists of numbers (samples) on one line, NaN and infinity as null."""
     told = json.dumps(plain(report.as_dict()), indent=2, allow_nan=False, ensure_ascii=False, default=str)
     return _NUMBERS.sub(lambda found: "[" + re.sub(r"\s+", " ", found[1]) + "]", told) + "\n"
-
-
-def plain(value: Any) -> Any:
-    """`value` with what JSON does not have made plain: NaN and infinity become null, tuples lists."""
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
