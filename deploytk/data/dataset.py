@@ -80,7 +80,7 @@ def read(path: Path) -> Dataset:
         source=found.source,
         classes=found.classes,
         splits=found.splits,
-        findings=(*found.findings, *_unlabelled(found), *_untrained(found)),
+        findings=(*found.findings, *_unlabelled(found), *_untrained(found), *_shared(found)),
     )
 
 
@@ -132,3 +132,13 @@ def _untrained(found: Dataset) -> list[Finding]:
         return []
     message = f"no object of {', '.join(never[:8])}{' ...' if len(never) > 8 else ''}"
     return [label_finding("DATA003", "split train", message, "the model cannot learn what it never sees")]
+
+
+def _shared(found: Dataset) -> list[Finding]:
+    """A warning where an image is both trained on and validated with."""
+    trained = {s.image.resolve() for s in found.splits["train"]}
+    both = [s.image for s in found.splits["val"] if s.image.resolve() in trained]
+    if not both:
+        return []
+    message = f"{len(both)} of {len(found.splits['val'])} images are in train too (first: {both[0].name})"
+    return [label_finding("DATA006", "split val", message, "the metrics say nothing about new images")]

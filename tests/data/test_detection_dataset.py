@@ -52,6 +52,7 @@ def test_a_list_file_and_a_list_of_folders_name_images(tmp_path: Path) -> None:
     found = dataset.read(tmp_path)
     assert found.counts() == {"train": 5, "val": 1}
     assert found.splits["val"][0].boxes
+    assert any("1 of 1 images are in train too" in f.message for f in found.findings if f.rule == "DATA006")
 
 
 def test_a_list_file_naming_a_missing_image_is_refused_with_its_line(tmp_path: Path) -> None:

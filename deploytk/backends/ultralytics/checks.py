@@ -100,14 +100,11 @@ def _device_findings(profile: Profile) -> list[Finding]:
     wanted = device.removeprefix("cuda:")
     if device in {"auto", "cpu"} or (device == "mps" and sys.platform == "darwin"):
         return []
-    if not all(part.isdigit() for part in wanted.split(",")):
-        return [_error("PRE006", "train.device", f"unknown device {device!r}", 'use "auto", "cpu", "0" or "0,1"')]
-    if sys.platform == "linux":
-        gone = [part for part in wanted.split(",") if not Path(f"/dev/nvidia{part}").exists()]
-        if gone:
-            return [
-                _error("PRE006", "train.device", f"there is no GPU {', '.join(gone)} here", "use device: cpu or auto")
-            ]
+    if not wanted.isdigit():
+        # Several GPUs ("0,1") make Ultralytics start processes that know nothing of our trainer.
+        return [_error("PRE006", "train.device", f"unknown device {device!r}", 'use "auto", "cpu" or one GPU: "0"')]
+    if sys.platform == "linux" and not Path(f"/dev/nvidia{wanted}").exists():
+        return [_error("PRE006", "train.device", f"there is no GPU {wanted} here", "use device: cpu or auto")]
     return []
 
 

@@ -20,7 +20,7 @@ from deploytk.backends.ultralytics.foreign import unpickled
 from deploytk.backends.ultralytics.library import LOGGER
 from deploytk.backends.ultralytics.trainer import Trainer
 from deploytk.data.view import View
-from deploytk.errors import TrainingFailed
+from deploytk.errors import InputError, TrainingFailed
 from deploytk.files import write_json
 from deploytk.profile import Profile
 from deploytk.report import Finding
@@ -42,6 +42,7 @@ def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
         RuleFailed: a module has another activation than the profile asks for.
     """
     wanted, folder = Profile.model_validate(profile), Path(run).resolve()
+    _refuse_own_weights(wanted, folder)
     began = time.monotonic()
     LOGGER.setLevel(logging.INFO)
     worker.emit(done=0, total=wanted.train.epochs, text="copying the dataset")
@@ -56,6 +57,13 @@ def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
     write_json(folder / "training_summary.json", summary)
     reporting.write(folder, summary)
     return summary
+
+
+def _refuse_own_weights(wanted: Profile, folder: Path) -> None:
+    """Nothing, unless the pretrained weights lie where this training removes older ones."""
+    pretrained = wanted.model.pretrained
+    if pretrained is not None and pretrained.resolve().is_relative_to(folder):
+        raise InputError(f"model.pretrained: {pretrained} lies in {folder}, which is written anew; give another --out")
 
 
 def learning_rate(profile: Profile) -> float:

@@ -69,7 +69,8 @@ def test_a_gpu_that_is_not_there_is_an_error(small_dataset: Path) -> None:
     made = profile(small_dataset, train={"device": "97", "batch": 4})
     if sys.platform == "linux":
         assert "there is no GPU 97" in errors(made)[0]
-    assert "unknown device" in errors(profile(small_dataset, train={"device": "gpu", "batch": 4}))[0]
+    for device in ("gpu", "0,1"):
+        assert "unknown device" in errors(profile(small_dataset, train={"device": device, "batch": 4}))[0]
 
 
 def test_auto_with_a_learning_rate_is_an_error_even_where_the_profile_did_not_see_it(small_dataset: Path) -> None:

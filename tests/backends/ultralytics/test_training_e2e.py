@@ -17,7 +17,7 @@ pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics
 from deploytk import worker  # noqa: E402
 from deploytk.backends import ultralytics as backend  # noqa: E402
 from deploytk.backends.ultralytics import checkpoint, foreign  # noqa: E402
-from deploytk.errors import ParityFailed, TrainingFailed  # noqa: E402
+from deploytk.errors import InputError, ParityFailed, TrainingFailed  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
 
 pytestmark = pytest.mark.e2e
@@ -188,6 +188,14 @@ def test_a_training_that_diverges_fails_and_leaves_no_model(
         call(wild, tmp_path / "run")
     assert raised.value.exit_code == 7
     assert not (tmp_path / "run" / "model.pt").exists()
+
+
+def test_weights_in_the_run_folder_are_not_removed_before_they_are_read(trained: dict[str, Any]) -> None:
+    model = trained["run"] / "model.pt"
+    again = raw(Path(trained["profile"]["data"]["path"]), model={"pretrained": str(model)})
+    with pytest.raises(InputError, match="give another --out"):
+        backend.train(again, str(trained["run"]))
+    assert model.is_file()
 
 
 def call(profile: dict[str, Any], run: Path) -> dict[str, Any]:
