@@ -78,6 +78,8 @@ def _curves(path: Path, rows: list[dict[str, Any]]) -> None:
             axes.legend(fontsize="small")
         axes.grid(alpha=0.3)
     right.set_ylim(0, 1)
+    if losses:
+        left.set_yscale("log")  # one bad epoch would flatten all others
     with written_whole(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
