@@ -38,7 +38,7 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     exported = export(RunFolder(out), profile, listen)
     for name, skipped in exported.sections["skipped"].items():
         say(f"  {name}: {'unchanged, not made again' if skipped else 'made'}")
-    benches = [_bench(profile, RunFolder(out), model, say) for model in _benched(exported)]
+    benches = [_bench(profile, RunFolder(out), model, say, listen) for model in _benched(exported)]
     return _merged(profile, trained, exported, benches)
 
 
@@ -51,7 +51,7 @@ def _benched(exported: Report) -> list[Artifact]:
     ]
 
 
-def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say) -> Report:
+def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say, listen: Listener | None) -> Report:
     """The bench of one artifact; the kept one where nothing that shapes it has changed."""
     out = folder.path / "bench" / model.path.stem
     settings = {"bench": profile.bench.model_dump(), "budget": profile.budget.model_dump()}
@@ -71,6 +71,7 @@ def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say) -> Re
         time_limit_s=profile.bench.time_limit_s,
         require=profile.bench.require,
         out=out,
+        listen=listen,
     )
     write_json(out / "bench.json", {"key": key, "report": report.as_dict()})
     return report
