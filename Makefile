@@ -6,7 +6,7 @@ EXTRAS := yolo,npu,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
-.PHONY: setup demo check test test-fast test-gpu bench constraints clean
+.PHONY: setup demo check test test-fast bench constraints clean
 
 setup: $(STAMP)
 
@@ -33,9 +33,6 @@ test: check
 
 test-fast: setup
 	OMP_NUM_THREADS=2 $(BIN)/pytest -q -m 'not e2e and not gpu'
-
-test-gpu: setup
-	$(BIN)/pytest -q -m gpu
 
 bench: setup
 	$(BIN)/python bench/peers/startup.py
