@@ -92,7 +92,7 @@ def test_a_small_network_reaches_the_npu_whole_and_computes_the_same(name: str, 
     assert told["activations"] == ({} if name == "ReLU" else {name: 4})
 
 
-def test_the_input_range_is_that_of_every_image_and_not_their_moving_average(tmp_path: Path) -> None:
+def test_the_ranges_are_those_of_every_image_and_not_their_moving_average(tmp_path: Path) -> None:
     npu.convert(Small(torch.nn.ReLU).eval(), 32, tmp_path / "m.tflite")
     dark_first = [np.full((1, 32, 32, 3), value, np.float32) for value in (0.1, 0.0, 1.0)]
     npu.quantize(tmp_path / "m.tflite", dark_first, tmp_path / "q.tflite")
