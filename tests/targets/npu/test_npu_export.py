@@ -169,7 +169,7 @@ def _as_the_quantizer_leaves_it(single: Path, folder: Path) -> Path:
     raw = folder / "raw.tflite"
     graph = litert.read(single)
     seen = _Seen(shape=graph.inputs[0].shape)
-    _quantized(single, seen, seen.checked(images(96, 4)), graph.inputs[0].name, raw)
+    _quantized(single, seen, seen.checked(images(96, 4)), raw)
     assert normalise(raw, folder / "repaired.tflite").collapsed == 57
     return raw
 
