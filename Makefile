@@ -6,7 +6,7 @@ EXTRAS := yolo,npu,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
-.PHONY: setup demo check test test-fast bench constraints clean
+.PHONY: setup demo check test test-fast bench bccd constraints clean
 
 setup: $(STAMP)
 
@@ -37,6 +37,14 @@ test-fast: setup
 bench: setup
 	$(BIN)/python bench/peers/startup.py
 	$(BIN)/python bench/verdict_simulation.py
+
+# The README's table: three networks on real images (DATA: the BCCD_Dataset folder, Pascal VOC). About an hour on two cores.
+DATA ?= ../shared/data/bccd_voc
+bccd: setup
+	for v in silu relu leaky; do \
+		$(BIN)/deploytk run bench/suites/bccd/bccd-$$v.yaml --data $(DATA) --out runs/bccd-$$v; \
+	done; \
+	$(BIN)/deploytk compare runs/bccd-silu runs/bccd-relu runs/bccd-leaky --out runs/bccd.md
 
 # Resolve all pinned versions again (every extra together, Python 3.11 to 3.13, no index addresses).
 constraints: setup
