@@ -7,6 +7,8 @@ import re
 from deploytk.errors import InputError
 
 _RANGE = re.compile(r"(\d+)\.\.(\d+)(?::(\d+))?$")
+#: A slip of the finger should not run for a day, or fill the memory with batch sizes.
+LARGEST = 65536
 
 
 def parse_batches(text: str) -> list[int]:
@@ -15,7 +17,7 @@ def parse_batches(text: str) -> list[int]:
     `1..64` doubles from 1 and always ends with 64; `1..64:8` is 1, 8, 16 ... 64 (multiples of 8 and both ends).
 
     Raises:
-        InputError: not readable, zero, or a range that runs backwards.
+        InputError: not readable, zero, huge, or a range that runs backwards.
     """
     asked = text.strip()
     found = _RANGE.fullmatch(asked)
@@ -25,6 +27,7 @@ def parse_batches(text: str) -> list[int]:
             raise InputError(f"batches {asked}: batch sizes and steps start at 1")
         if high < low:
             raise InputError(f"batches {asked}: the range runs backwards; did you mean {high}..{low}?")
+        _require_possible(asked, high)
         sizes = {low, high}
         if step:
             sizes |= set(range(-(-low // step) * step, high + 1, step))
@@ -40,4 +43,10 @@ def parse_batches(text: str) -> list[int]:
         raise InputError(f"batches {asked!r}: write 1..64, 1..64:8 or 1,2,4") from None
     if min(sizes) < 1:
         raise InputError(f"batches {asked}: a batch size is at least 1")
+    _require_possible(asked, max(sizes))
     return sorted(sizes)
+
+
+def _require_possible(asked: str, largest: int) -> None:
+    if largest > LARGEST:
+        raise InputError(f"batches {asked}: the largest batch size that deploytk tries is {LARGEST}")

@@ -40,6 +40,13 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def unknown(what: str, wrong: str, known: Iterable[str]) -> str:
+    """`there is no target 'npo'; did you mean 'npu'? Known: npu, onnx`."""
+    known = sorted(known)
+    near = suggestion(wrong, known)
+    return f"there is no {what} {wrong!r}{near or '.'} Known: {', '.join(known)}"
+
+
 def names(table: str) -> list[str]:
     """The names known in a table ("backends", "targets", "runtimes"), sorted."""
     found = {point.name for point in metadata.entry_points(group=f"deploytk.{table}")}
@@ -65,8 +72,7 @@ def load(table: str, name: str) -> ModuleType:
     if path is None:
         points = metadata.entry_points(group=f"deploytk.{table}", name=name)
         if not points:
-            known = names(table)
-            raise InputError(f"there is no {table[:-1]} {name!r}{suggestion(name, known)} Known: {', '.join(known)}")
+            raise InputError(unknown(table[:-1], name, names(table)))
         path = next(iter(points)).value
     return import_or_explain(path)
 

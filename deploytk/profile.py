@@ -105,6 +105,17 @@ class Npu(Strict):
     memory_mode: str
     sram_kib: int = Field(gt=0, description="SRAM that the model may use, in KiB")
 
+    @model_validator(mode="after")
+    def _of_one_family(self) -> Npu:
+        """Vela itself accepts any mixture."""
+        family = "_".join(self.accelerator.split("-")[:2]).replace("ethos", "Ethos").replace("_u", "_U")
+        if not self.system_config.lower().startswith(family.lower() + "_"):
+            raise ValueError(
+                f"system_config {self.system_config} is not one of {self.accelerator}; "
+                f"choose one that starts with {family}_ (vela --list-configs Arm/vela.ini)"
+            )
+        return self
+
 
 class Export(Strict):
     """What is made for the target."""
@@ -140,7 +151,7 @@ class Profile(Strict):
 
     # `schema` is also a (deprecated) method of BaseModel, hence the alias.
     schema_version: Literal[1] = Field(1, alias="schema")
-    name: str
+    name: str = Field(pattern=r"^\w[^/\\]*$", description="also the name of its folder in runs/")
     aliases: tuple[str, ...] = ()
     description: str = ""
     backend: str = "ultralytics"

@@ -129,9 +129,11 @@ def _read(path: Path, *, seen: tuple[Path, ...]) -> _Source:
     parent = source.values.pop("extends", None)
     if parent is None:
         return source
-    beside = path.parent / str(parent)
+    if not isinstance(parent, str):
+        raise ProfileError(f"{source.origin(('extends',))}: extends: must be one name or file, not {parent!r}")
+    beside = path.parent / parent
     try:
-        above = beside if _is_path(str(parent)) and beside.is_file() else find(str(parent))
+        above = beside if _is_path(parent) and beside.is_file() else find(parent)
     except ProfileError as error:
         raise ProfileError(f"{source.origin(('extends',))}: extends: {error.message}") from error
     base = _read(above, seen=(*seen, path.resolve()))
@@ -164,7 +166,13 @@ def _parse(path: Path) -> _Source:
     if not isinstance(values, dict) or node is None:
         raise ProfileError(f"{path}: empty, or not a mapping of keys to values")
     source = _Source(values, {(): str(path)})
-    for loc, line in _lines(node, ()):
+    try:
+        written = list(_lines(node, ()))
+    except RecursionError as error:
+        raise ProfileError(f"{path}: an alias (*) stands inside its own anchor (&)") from error
+    for loc, line in written:
+        if loc in source.origins:
+            raise ProfileError(f"{path}:{line}: {'.'.join(map(str, loc))}: written twice ({source.origins[loc]} too)")
         source.origins[loc] = f"{path}:{line}"
     for loc in PATH_FIELDS:
         _resolve(values, loc, path.parent)
@@ -195,6 +203,8 @@ def _put(source: _Source, loc: Loc, value: Any) -> None:
     part = source.values
     for key in loc[:-1]:
         part = part.setdefault(str(key), {})
+        if not isinstance(part, dict):
+            return  # the profile is wrong there, and is told so
     part[str(loc[-1])] = value
     source.origins[loc] = "command line"
 
@@ -217,8 +227,10 @@ def _sentence(model: type[BaseModel], source: _Source, error: dict[str, Any]) ->
         hint = suggestion(str(loc[-1]), known) or f"; known: {', '.join(known)}"
         return f"{where}: {section + ': ' if section else ''}unknown key {str(loc[-1])!r}{hint}"
     what = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "model_type":
+        what = "must be a mapping of keys to values"
     given = "" if isinstance(error["input"], dict) else f" (got {error['input']!r})"
-    return f"{where}: {'.'.join(str(p) for p in loc)}: {what}{given}"
+    return ": ".join([where, *([".".join(map(str, loc))] if loc else []), f"{what}{given}"])
 
 
 def _keys_at(model: type[BaseModel], loc: Loc) -> list[str]:

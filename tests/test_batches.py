@@ -37,6 +37,12 @@ def test_what_cannot_be_meant_is_refused(text: str) -> None:
         parse_batches(text)
 
 
+@pytest.mark.parametrize("text", ["1..65537", "1..999999999999:1", "9999999"])
+def test_a_batch_that_would_never_end_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="the largest batch size that deploytk tries is 65536"):
+        parse_batches(text)
+
+
 def test_a_range_that_runs_backwards_says_the_right_one() -> None:
     with pytest.raises(InputError, match=r"did you mean 1\.\.64\?"):
         parse_batches("64..1")

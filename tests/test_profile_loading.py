@@ -113,3 +113,41 @@ def test_extends_in_a_circle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n", encoding="utf-8")
     with pytest.raises(ProfileError, match="extends itself"):
         profile_loading.load(str(tmp_path / "a.yaml"))
+
+
+def test_a_key_written_twice_is_an_error_that_names_both_lines(tmp_path: Path) -> None:
+    mine = written(tmp_path, "name: mine\ntrain:\n  epochs: 3\n  epochs: 4\n")
+    with pytest.raises(ProfileError, match=r"mine\.yaml:4: train\.epochs: written twice \(.*mine\.yaml:3 too\)"):
+        profile_loading.load(mine)
+
+
+def test_an_alias_inside_its_own_anchor_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match="inside its own anchor"):
+        profile_loading.load(written(tmp_path, "name: mine\naliases: &a [*a]\n"))
+
+
+def test_extends_is_one_name(tmp_path: Path) -> None:
+    with pytest.raises(ProfileError, match=r"mine\.yaml:1: extends: must be one name or file"):
+        profile_loading.load(written(tmp_path, "extends: [quickstart]\nname: mine\n"))
+
+
+def test_a_scalar_where_keys_belong_is_named_although_the_command_line_sets_a_key_in_it(tmp_path: Path) -> None:
+    mine = written(tmp_path, "name: mine\ndata: images\n")
+    with pytest.raises(ProfileError, match=r"mine\.yaml:2: data: must be a mapping of keys to values \(got 'images'\)"):
+        profile_loading.load(mine, {("data", "path"): "data.yaml"})
+
+
+@pytest.mark.parametrize("name", ["../../up", "a/b", "''", "..", "/root"])
+def test_a_name_cannot_lead_out_of_the_runs_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ProfileError, match=r"mine\.yaml:1: name: "):
+        profile_loading.load(written(tmp_path, f"name: {name}\n"))
+
+
+def test_a_profile_may_have_a_korean_name(tmp_path: Path) -> None:
+    assert profile_loading.load(written(tmp_path, "name: 모델 1\n")).name == "모델 1"
+
+
+def test_an_npu_with_the_system_config_of_another_family_is_refused(tmp_path: Path) -> None:
+    text = "accelerator: ethos-u55-256\nsystem_config: Ethos_U85_SYS_DRAM_Mid\nmemory_mode: Shared_Sram\nsram_kib: 8\n"
+    with pytest.raises(ProfileError, match=r"mine\.yaml: system_config .* choose one that starts with Ethos_U55_"):
+        profile_loading.load_npu(written(tmp_path, text))

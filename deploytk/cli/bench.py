@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.options import Number
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -48,14 +49,14 @@ def batch_sizes(_ctx: click.Context, _param: click.Parameter, text: str) -> list
 @click.option("--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms).")
 @click.option(
     "--percentile",
-    type=click.FloatRange(0, 100, min_open=True, max_open=True),
+    type=Number(0, 100, min_open=True, max_open=True),
     default=95.0,
     show_default=True,
     help="Of the latency: what is judged.",
 )
 @click.option(
     "--confidence",
-    type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+    type=Number(0.5, 1, min_open=True, max_open=True),
     default=0.95,
     show_default=True,
     help="Of pass and of fail, one-sided.",
@@ -74,13 +75,13 @@ def batch_sizes(_ctx: click.Context, _param: click.Parameter, text: str) -> list
     show_default=True,
     help="Which of the batch sizes must meet the budget.",
 )
-@click.option("--max-memory-mb", type=click.FloatRange(0, min_open=True), help="Peak memory that a batch size may use.")
-@click.option("--max-size-mb", type=click.FloatRange(0, min_open=True), help="Largest size of the file.")
+@click.option("--max-memory-mb", type=Number(0, min_open=True), help="Peak memory that a batch size may use.")
+@click.option("--max-size-mb", type=Number(0, min_open=True), help="Largest size of the file.")
 @click.option("--runtime", help="onnx or litert (default: by the file's content).")
 @click.option("--threads", type=click.IntRange(1), help="Threads of the runtime (default: its own choice).")
 @click.option(
     "--time-limit",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(0, min_open=True),
     default=120.0,
     show_default=True,
     help="Seconds for the whole sweep.",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.errors import EXIT_FAULT, EXIT_INPUT, DeploytkError
+from deploytk.errors import EXIT_FAULT, EXIT_INPUT, DeploytkError, InputError
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -34,16 +34,26 @@ def reporting(command: Callable[..., Report]) -> Callable[..., None]:
     def body(*args: Any, as_json: bool, verbose: bool, **kwargs: Any) -> None:
         _set_up_logging(verbose)
         click.get_current_context().obj = {"json": as_json}
-        try:
+        with errors_told(as_json=as_json):
             report = command(*args, **kwargs)
             _show(report, as_json=as_json)
-        except DeploytkError as error:
-            sys.exit(_failed(error, as_json=as_json))
-        except Exception as error:  # a fault of deploytk: the traceback goes to a file, never to the user
-            sys.exit(_fault(error, as_json=as_json))
         sys.exit(report.exit_code)
 
     return body
+
+
+@contextmanager
+def errors_told(*, as_json: bool) -> Iterator[None]:
+    """End the process with one message and its exit code where the block ends with an error."""
+    try:
+        yield
+    except DeploytkError as error:
+        sys.exit(_failed(error, as_json=as_json))
+    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
+        # The user points at a place that cannot be written to (or read from).
+        sys.exit(_failed(InputError(f"{error.filename}: {error.strerror}"), as_json=as_json))
+    except Exception as error:  # a fault of deploytk: the traceback goes to a file, never to the user
+        sys.exit(_fault(error, as_json=as_json))
 
 
 def usage_error(error: click.ClickException, *, as_json: bool) -> int:
@@ -53,7 +63,7 @@ def usage_error(error: click.ClickException, *, as_json: bool) -> int:
         hint = f"\nTry: {error.ctx.command_path} --help"
     click.echo(f"error: {error.format_message()}{hint}", err=True)
     if as_json:
-        _print_json({"verdict": "fail", "exit_code": EXIT_INPUT, "reasons": [error.format_message()], "artifact": None})
+        print_json({"verdict": "fail", "exit_code": EXIT_INPUT, "reasons": [error.format_message()], "artifact": None})
     return EXIT_INPUT
 
 
@@ -97,7 +107,7 @@ def say(text: str) -> None:
 
 def _show(report: Report, *, as_json: bool) -> None:
     if as_json:
-        _print_json(report.as_dict())
+        print_json(report.as_dict())
         return
     from rich.console import Console
 
@@ -110,7 +120,7 @@ def _failed(error: DeploytkError, *, as_json: bool) -> int:
     for reason in error.reasons:
         click.echo(f"error: {reason}", err=True)
     if as_json:
-        _print_json({"verdict": "fail", "exit_code": error.exit_code, "reasons": list(error.reasons), "artifact": None})
+        print_json({"verdict": "fail", "exit_code": error.exit_code, "reasons": list(error.reasons), "artifact": None})
     return error.exit_code
 
 
@@ -124,11 +134,12 @@ def _fault(error: Exception, *, as_json: bool) -> int:
     text = f"a fault of deploytk: {type(error).__name__}: {error}; please report it with {log.name}"
     click.echo(f"error: {text}", err=True)
     if as_json:
-        _print_json({"verdict": "fail", "exit_code": EXIT_FAULT, "reasons": [text], "artifact": None})
+        print_json({"verdict": "fail", "exit_code": EXIT_FAULT, "reasons": [text], "artifact": None})
     return EXIT_FAULT
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def print_json(value: dict[str, Any]) -> None:
+    """`value` as one line of JSON on stdout."""
     from deploytk.files import plain
 
     click.echo(json.dumps(plain(value), ensure_ascii=False, allow_nan=False, default=str))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
+from typing import Any
 
 import click
 
-from deploytk.errors import DeploytkError
+from deploytk.cli.common import errors_told, print_json
 
 
 @click.group()
@@ -21,11 +21,12 @@ def list_profiles(as_json: bool) -> None:
     """List the shipped profiles and NPU presets."""
     from deploytk import profile_loading
 
-    loaded = [profile_loading.load(name) for name in profile_loading.shipped()]
-    presets = profile_loading.npu_presets()
+    with errors_told(as_json=as_json):
+        loaded = [profile_loading.load(name) for name in profile_loading.shipped()]
+        presets = profile_loading.npu_presets()
     if as_json:
         rows = [{"name": p.name, "aliases": list(p.aliases), "description": p.description} for p in loaded]
-        click.echo(json.dumps({"profiles": rows, "npu": presets}, ensure_ascii=False))
+        _print_json(f"{len(rows)} profiles, {len(presets)} NPU presets", profiles=rows, npu=presets)
         return
     width = max(len(p.name) for p in loaded)
     for profile in loaded:
@@ -42,13 +43,17 @@ def show(name: str, as_json: bool) -> None:
 
     from deploytk import profile_loading
 
-    try:
+    with errors_told(as_json=as_json):
         profile = profile_loading.load(name)
-    except DeploytkError as error:
-        click.echo(f"error: {error.message}", err=True)
-        sys.exit(error.exit_code)
     told = profile.model_dump(mode="json", by_alias=True)
-    click.echo(json.dumps(told) if as_json else yaml.safe_dump(told, sort_keys=False, allow_unicode=True), nl=as_json)
+    if as_json:
+        _print_json(f"{profile.name} is a valid profile", profile=told)
+        return
+    click.echo(yaml.safe_dump(told, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _print_json(reason: str, **told: Any) -> None:
+    print_json({"verdict": "pass", "exit_code": 0, "reasons": [reason], "artifact": None, **told})
 
 
 @profiles.command()

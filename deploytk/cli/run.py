@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploytk.cli.common import progress, reporting, say
-from deploytk.cli.options import overrides, training
+from deploytk.cli.options import Number, overrides, training
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--target", help="onnx or npu (default: the profile's).")
 @click.option("--npu", help="NPU preset or YAML file (default: the profile's).")
 @click.option("--batches", help="Batch sizes to bench: 1..64, 1..64:8 or 1,2,4 (default: the profile's).")
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds for each bench.")
+@click.option("--time-limit", type=Number(min=0, min_open=True), help="Seconds for each bench.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run folder (default runs/PROFILE).")
 @reporting
 def run(name: str, out: Path | None, **values: Any) -> Report:

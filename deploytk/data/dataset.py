@@ -69,6 +69,8 @@ def read(path: Path) -> Dataset:
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such dataset; give a YOLO data.yaml or a Pascal-VOC folder")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder; give a YOLO data.yaml or a Pascal-VOC folder")
     if path.is_dir() and (path / "Annotations").is_dir():
         found = voc.read(path)
     elif path.is_dir():

@@ -74,6 +74,9 @@ def _classes(path: Path, told: dict[str, Any]) -> tuple[str, ...]:
         raise InputError(f"{path}: names: a list or a dict of class names is missing")
     if count is not None and count != len(names):
         raise InputError(f"{path}: nc is {count!r} but there are {len(names)} names")
+    odd = [n for n in names if n is None or isinstance(n, list | dict)]
+    if odd:
+        raise InputError(f"{path}: names: {odd[0]!r} is no name of a class")
     doubled = {str(n) for n in names if names.count(n) > 1}
     if doubled:
         raise InputError(f"{path}: names: {', '.join(sorted(doubled))} is there more than once")

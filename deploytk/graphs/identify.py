@@ -13,9 +13,10 @@ from typing import Literal
 from deploytk.errors import InputError
 
 Name = Literal[
-    "missing", "empty", "unreadable", "folder", "run", "lfs-pointer", "appledouble", "onnx", "truncated-onnx", "tflite",
-    "vela-tflite", "truncated-tflite", "torch", "torch-legacy", "torchscript", "truncated-zip", "zip", "pickle",
-    "openvino-xml", "tensorrt-engine", "safetensors", "keras-h5", "gguf", "image", "html", "xml", "text", "unknown",
+    "missing", "empty", "unreadable", "special", "folder", "run", "lfs-pointer", "appledouble", "onnx",
+    "truncated-onnx", "tflite", "vela-tflite", "truncated-tflite", "torch", "torch-legacy", "torchscript",
+    "truncated-zip", "zip", "pickle", "openvino-xml", "tensorrt-engine", "safetensors", "keras-h5", "gguf", "image",
+    "html", "xml", "text", "unknown",
 ]  # fmt: skip
 
 #: What deploytk opens as a model.
@@ -29,8 +30,9 @@ _WORDS: dict[Name, tuple[str, str]] = {
     "missing": ("no such file", "check the path"),
     "empty": ("an empty file (0 bytes), not a model", _AGAIN),
     "unreadable": ("not readable", "check its permissions"),
+    "special": ("a device, a pipe or a socket, not a file", _GIVE),
     "folder": ("a folder without a model.pt, not a run folder", "make one with: deploytk train"),
-    "run": ("a run folder", ""),
+    "run": ("a run folder", "give a model file in it"),
     "lfs-pointer": ("a git-LFS pointer ({size} bytes of text), not a model", "run: git lfs pull"),
     "appledouble": ("a macOS AppleDouble file ({size} bytes of Finder data), not a model", "use the file without '._'"),
     "onnx": ("an ONNX model", ""),
@@ -121,6 +123,8 @@ def require_model(path: Path) -> Kind:
 def _name(path: Path) -> Name:
     if path.is_dir():
         return "run" if (path / "model.pt").is_file() or (path / "profile.json").is_file() else "folder"
+    if path.exists() and not path.is_file():
+        return "special"
     size = path.stat().st_size
     if not size:
         return "empty"

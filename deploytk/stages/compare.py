@@ -22,9 +22,10 @@ def compare(runs: list[Path]) -> Report:
     told = [report_in(run) for run in runs]
     rows = [_row(run, report) for run, report in zip(runs, told, strict=True)]
     findings = [*_twins(rows), *_mixed(told)]
-    status: Status = "pass" if all(r["verdict"] == "pass" for r in rows) else "fail"
     reasons = tuple(f"{r['run']}: {r['verdict']}" for r in rows)
     code = max((report["exit_code"] for report in told), default=EXIT_INPUT)
+    verdicts = {row["verdict"] for row in rows}
+    status: Status = "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
     if not rows:
         raise InputError("compare needs at least one run folder")
     return Report(

@@ -24,11 +24,21 @@ def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> 
         InputError: an unknown target or preset.
         StepFailed: a converter or the compiler crashed or ran out of time.
     """
+    require_target(profile)
+    return EXPORTERS[profile.export.target](Steps(run, profile, listen))
+
+
+def require_target(profile: Profile) -> None:
+    """Nothing, where the profile's target and its preset are known.
+
+    Raises:
+        InputError: what is unknown. Asked before the first long step.
+    """
     target = profile.export.target
     if target not in EXPORTERS:
-        known = ", ".join(sorted(EXPORTERS))
-        raise InputError(f"there is no target {target!r}{plugins.suggestion(target, EXPORTERS)} Known: {known}")
-    return EXPORTERS[target](Steps(run, profile, listen))
+        raise InputError(plugins.unknown("target", target, EXPORTERS))
+    if target == "npu":
+        _preset(profile)
 
 
 def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], Any]) -> Profile:
@@ -45,8 +55,16 @@ class Steps:
         self.raw = profile.model_dump(mode="json", by_alias=True)
         self.backend = plugins.load("backends", profile.backend)
         self.skipped: dict[str, bool] = {}
-        self.data = self.backend.data_fingerprint(profile)
+        self.data = self._data()
         self.source = self.proved(Artifact.load(run.model), "torch")
+
+    def _data(self) -> str:
+        """The fingerprint of the images that calibrate and prove."""
+        try:
+            return str(self.backend.data_fingerprint(self.profile))
+        except InputError as error:
+            hint = f"put the dataset back, or write its new place into data.path of {self.run.path / 'profile.json'}"
+            raise InputError(f"{error.message}; an export calibrates and proves with it: {hint}") from error
 
     def call(self, function: str, name: str, **kwargs: Any) -> Any:
         """What `stages.steps.<function>` returns from its own process."""

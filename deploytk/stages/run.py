@@ -17,7 +17,7 @@ from deploytk.profile import Profile
 from deploytk.report import Report
 from deploytk.report.loading import report_from
 from deploytk.stages.bench import bench
-from deploytk.stages.export import export
+from deploytk.stages.export import export, require_target
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
 from deploytk.worker import Listener
@@ -31,6 +31,7 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     Raises:
         DeploytkError: a stage could not be finished; what was finished stays and is not done again.
     """
+    require_target(profile)
     say(f"train: {profile.name}")
     trained = train(profile, out, listen)
     say(trained.verdict.reasons[0])

@@ -9,7 +9,7 @@ from typing import Any
 from deploytk import plugins, worker
 from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.budget import Verdict
-from deploytk.errors import InputError
+from deploytk.errors import InputError, MissingDependency
 from deploytk.files import write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
@@ -23,13 +23,15 @@ def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report
 
     Raises:
         InputError: the preflight found an error; nothing was started or written.
+        MissingDependency: the same, and one of the errors is a library that is not installed.
         TrainingFailed: training ended without a usable model.
     """
     backend = plugins.load("backends", profile.backend)
     findings = list(backend.preflight(profile))
     refused = tuple(str(f) for f in findings if f.severity == "error")
     if refused:
-        raise InputError("\n".join(refused), reasons=refused)
+        missing = any(f.rule == "PRE001" for f in findings)
+        raise (MissingDependency if missing else InputError)("\n".join(refused), reasons=refused)
     run = RunFolder(out)
     versions = versions_of("deploytk", *backend.DISTRIBUTIONS)
     settings = training_settings(profile)

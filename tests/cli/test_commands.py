@@ -56,7 +56,11 @@ def test_every_option_of_a_readme_command_exists() -> None:
         (["check", "nowhere.onnx"], "nowhere.onnx"),
         (["bench", "nowhere.onnx", "--budget", "50ms"], "nowhere.onnx"),
         (["bench", "nowhere.onnx", "--batches", "64..1"], "did you mean 1..64?"),
+        (["bench", "nowhere.onnx", "--confidence", "nan"], "nan is not a number"),
         (["compare", "nowhere"], "no report here"),
+        (["profiles", "show", "nowhere"], "there is no profile 'nowhere'"),
+        (["run", "quickstart", "--data", "x", "--target", "npo"], "did you mean 'npu'?"),
+        (["run", "quickstart", "--data", "x", "--target", "npu", "--npu", "u99"], "there is no NPU preset 'u99'"),
     ],
 )
 def test_wrong_input_is_exit_2_one_reason_and_nothing_written(tmp_path: Path, args: list[str], reason: str) -> None:
@@ -78,9 +82,18 @@ def test_schema_names_every_key_of_a_profile() -> None:
 def test_show_prints_a_profile_that_loads_again(tmp_path: Path) -> None:
     (tmp_path / "again.yaml").write_text(deploytk("profiles", "show", "npu-level3-leaky").stdout, encoding="utf-8")
     done = deploytk("profiles", "show", str(tmp_path / "again.yaml"), "--json")
-    assert json.loads(done.stdout)["model"]["activation"]["sections"] == ["backbone", "neck"]
+    told = document(done)
+    assert (told["verdict"], told["exit_code"], told["artifact"]) == ("pass", 0, None)
+    assert told["profile"]["model"]["activation"]["sections"] == ["backbone", "neck"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script_is_for_deploytk(shell: str) -> None:
     assert "_DEPLOYTK_COMPLETE" in deploytk("completion", shell).stdout
+
+
+def test_an_output_folder_under_a_file_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("a file", encoding="utf-8")
+    done = deploytk("demo-data", "file/sub", "--train", "1", "--val", "1", "--json", cwd=tmp_path)
+    assert (done.returncode, document(done)["exit_code"]) == (2, 2)
+    assert document(done)["reasons"] == ["file: File exists"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,16 @@ def test_a_yolo_dataset_is_read_with_its_boxes(tmp_path: Path) -> None:
     assert found.classes == ("ring", "block")
     assert found.counts() == {"train": 3, "val": 2}
     assert found.splits["train"][0].boxes == (dataset.Box(0, 0.5, 0.5, 0.2, 0.2),)
+
+
+@pytest.mark.parametrize("names", ["[ring, null]", "[[ring], block]", "{0: ring, 1: {a: b}}"])
+def test_a_class_name_is_text(tmp_path: Path, names: str) -> None:
+    assert "is no name of a class" in refusal(make(tmp_path, yaml=YAML.replace("[ring, block]", names)))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "neither a file nor a folder" in refusal(tmp_path / "pipe")
 
 
 def test_the_folder_of_a_data_yaml_will_do_and_names_may_be_a_dict(tmp_path: Path) -> None:

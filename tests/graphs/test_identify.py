@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 import struct
 import zipfile
@@ -64,6 +65,11 @@ def test_a_missing_file_and_folders_are_named(tmp_path: Path) -> None:
     assert identify(tmp_path).name == "folder"
     (tmp_path / "model.pt").write_bytes(b"x")
     assert identify(tmp_path).name == "run"
+
+
+def test_a_pipe_and_a_device_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert [identify(path).name for path in (tmp_path / "pipe", Path(os.devnull))] == ["special", "special"]
 
 
 def test_an_lfs_pointer_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:

@@ -61,3 +61,11 @@ def test_one_failed_run_fails_the_comparison_with_its_exit_code(tmp_path: Path) 
 def test_a_folder_without_a_report_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="deploytk run PROFILE --out"):
         compare([tmp_path])
+
+
+def test_an_inconclusive_run_makes_the_comparison_inconclusive(tmp_path: Path) -> None:
+    unsure = written(tmp_path, "b", 0.8, code=4)
+    told = json.loads((unsure / "report.json").read_text())
+    (unsure / "report.json").write_text(json.dumps({**told, "verdict": "inconclusive"}))
+    report = compare([written(tmp_path, "a", 0.9), unsure])
+    assert (report.verdict.status, report.exit_code) == ("inconclusive", 4)
