@@ -67,6 +67,14 @@ def usage_error(error: click.ClickException, *, as_json: bool) -> int:
     return EXIT_INPUT
 
 
+def stopped(*, as_json: bool) -> int:
+    """Say that the user stopped the command (Ctrl-C); returns exit code 130, as shells have it."""
+    click.echo("stopped", err=True)
+    if as_json:
+        print_json({"verdict": "inconclusive", "exit_code": 130, "reasons": ["stopped"], "artifact": None})
+    return 130
+
+
 @contextmanager
 def progress(text: str) -> Iterator[Listener]:
     """A progress bar on stderr that follows the events of a child; silent with `--json` or without a terminal."""

@@ -79,8 +79,9 @@ def main() -> Any:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Abort:
-        click.echo("stopped", err=True)
-        sys.exit(130)
+        from deploytk.cli.common import stopped
+
+        sys.exit(stopped(as_json="--json" in sys.argv))
     except click.ClickException as error:
         from deploytk.cli.common import usage_error
 

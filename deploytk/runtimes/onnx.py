@@ -56,6 +56,8 @@ def open_session(path: Path, *, batch: int | None, threads: int | None) -> OnnxS
         FixedBatch: the file holds another batch size and does not give the same results at this one.
     """
     session = _load(path, path, threads)
+    if not session.get_outputs():
+        raise InputError(f"{path}: the graph has no output")
     specs = _specs(session.get_inputs())
     if batch is None:
         return OnnxSession(session, batch=None, rebatched=False)

@@ -41,6 +41,8 @@ def _drawn(rng: np.random.Generator, spec: TensorSpec, turn: int) -> np.ndarray:
     """Noise over the whole range of the input, with a brightness and contrast that change with the turn."""
     shape = tuple(int(d) for d in spec.shape)
     dtype = np.dtype(spec.dtype)
+    if dtype.kind not in "biuf":
+        raise InputError(f"the input {spec.name} takes {spec.dtype}, which cannot be drawn; give --samples FILE.npz")
     if dtype.kind == "b":
         return rng.random(shape) < 0.5
     if dtype.kind in "iu" and dtype.itemsize > 1:

@@ -25,7 +25,8 @@ def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> 
         StepFailed: a converter or the compiler crashed or ran out of time.
     """
     require_target(profile)
-    return EXPORTERS[profile.export.target](Steps(run, profile, listen))
+    with run.alone():
+        return EXPORTERS[profile.export.target](Steps(run, profile, listen))
 
 
 def require_target(profile: Profile) -> None:

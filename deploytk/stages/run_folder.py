@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +41,21 @@ class RunFolder:
     def npu(self) -> Path:
         """The folder of the NPU export: LiteRT float and INT8, and one folder per compiled preset."""
         return self.path / "export" / "npu"
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within the block no other deploytk makes something in this folder; the lock ends with the process.
+
+        Raises:
+            InputError: another one is at work here.
+        """
+        self.logs.mkdir(parents=True, exist_ok=True)
+        with (self.logs / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(f"{self.path}: another deploytk is at work here; wait for it, or use --out") from error
+            yield
 
     def save_profile(self, profile: Profile) -> None:
         """Keep the profile this run is made with."""

@@ -38,7 +38,8 @@ def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report
     key = stage_key("train", [backend.data_fingerprint(profile)], settings, versions)
     made = finished(run.model, key)
     if made is None:
-        made = _train(profile, run, key=key, settings=settings, versions=versions, listen=listen)
+        with run.alone():
+            made = _train(profile, run, key=key, settings=settings, versions=versions, listen=listen)
         skipped = False
     else:
         skipped = True

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +99,15 @@ def test_an_output_folder_under_a_file_is_one_sentence(tmp_path: Path) -> None:
     done = deploytk("demo-data", "file/sub", "--train", "1", "--val", "1", "--json", cwd=tmp_path)
     assert (done.returncode, document(done)["exit_code"]) == (2, 2)
     assert document(done)["reasons"] == ["file: File exists"]
+
+
+def test_ctrl_c_is_exit_130_a_document_and_no_traceback(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "deploytk.cli.main", "demo-data", "out", "--train", "100000", "--json"]
+    running = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list(tmp_path.rglob("*.jpg")):
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=60)
+    assert running.returncode == json.loads(out)["exit_code"] == 130
+    assert "Traceback" not in err

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx as onnx_library
 import onnxruntime
 import pytest
 import tiny_onnx
@@ -24,6 +25,14 @@ def test_a_free_batch_is_filled_in_and_run(tmp_path: Path) -> None:
     assert session.outputs[0].shape == (4, 4, 8, 8)
     assert session.run({"x": images(4)})["y"].shape == (4, 4, 8, 8)
     assert session.details["rebatched"] is False
+
+
+def test_a_graph_without_an_output_is_refused(tmp_path: Path) -> None:
+    model = onnx_library.load(tiny_onnx.conv(tmp_path / "m.onnx"))
+    del model.graph.output[:]
+    onnx_library.save(model, tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="the graph has no output"):
+        onnx.open_session(tmp_path / "m.onnx", batch=1, threads=1)
 
 
 def test_details_say_what_was_really_got(tmp_path: Path) -> None:

@@ -29,6 +29,11 @@ def test_drawn_feeds_are_distinct_of_the_right_kind_and_repeatable(spec: TensorS
     assert f"{spec.name} {spec.dtype}" in said
 
 
+def test_strings_cannot_be_drawn_and_are_asked_for() -> None:
+    with pytest.raises(InputError, match=r"the input words takes str, .* --samples FILE\.npz"):
+        feeds_for([TensorSpec(name="words", shape=(1,), dtype="str")], None)
+
+
 def test_floats_are_in_0_to_1_and_int8_uses_its_whole_range() -> None:
     floats = np.stack([feed["x"] for feed in feeds_for([IMAGE], None)[0]])
     assert 0 <= floats.min() < 0.01

@@ -11,7 +11,9 @@ import pytest
 
 from deploytk.backends import ultralytics as backend
 from deploytk.backends.ultralytics import checks
+from deploytk.errors import MissingDependency
 from deploytk.profile import Profile, Train
+from deploytk.stages.train import train
 
 NETWORKS = "deploytk.backends.ultralytics.network"
 
@@ -90,3 +92,15 @@ def test_a_batch_larger_than_the_dataset_is_a_warning(small_dataset: Path) -> No
 def test_the_architectures_named_without_torch_are_those_that_are_built() -> None:
     network = pytest.importorskip(NETWORKS, reason="ultralytics is not installed")
     assert tuple(network.ARCHS) == checks._ARCHS
+
+
+def test_a_missing_library_is_one_line_with_the_extra_and_its_own_exit_code(
+    small_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(MissingDependency) as raised:
+        train(profile(small_dataset), tmp_path / "run")
+    assert raised.value.reasons == (
+        "environment: torch is not installed. Install it with: pip install 'deploytk[yolo]'",
+    )
+    assert not (tmp_path / "run").exists()
