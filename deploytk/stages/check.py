@@ -117,6 +117,8 @@ class _Checked:
             raise InputError(
                 f"{folder}: training has not finished here (no model.pt); go on with: deploytk train or run"
             )
+        if sidecar(run.model).is_file():
+            Artifact.load(run.model)  # raises where the file is no longer the one that was trained
         self._contract(of_checkpoint(run.model, self.profile, trust=False, logs=self.logs))
         for path in sorted([*(folder / "export").rglob("*.onnx"), *(folder / "export").rglob("*.tflite")]):
             if path.name.startswith("."):

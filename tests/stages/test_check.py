@@ -18,10 +18,12 @@ from hypothesis import strategies as st
 from onnx_graphs import WEIGHT, model
 
 from deploytk import profile_loading
+from deploytk.artifact import Artifact
 from deploytk.errors import InputError
 from deploytk.report import Report
 from deploytk.stages import check_placement
 from deploytk.stages.check import check
+from deploytk.stages.run_folder import RunFolder
 
 NPU = profile_loading.load_npu("ethos-u55-256").model_dump(mode="json")
 TINY = "mlperf_tiny/benchmark/training"
@@ -184,6 +186,17 @@ def test_the_command_ends_with_exit_2_and_no_traceback(data_dir: Path, tmp_path:
     assert (done.returncode, told["exit_code"], told["verdict"]) == (2, 2, "fail")
     assert len(done.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_whose_model_was_swapped_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "model.pt", "w") as archive:
+        archive.writestr("model/data.pkl", pickle.dumps({}))
+    Artifact.record(tmp_path / "model.pt", format="pt", precision="fp32", made_by="train")
+    RunFolder(tmp_path).save_profile(profile_loading.load("quickstart"))
+    with (tmp_path / "model.pt").open("ab") as stream:
+        stream.write(b"x")
+    with pytest.raises(InputError, match="changed since deploytk made it"):
+        check(tmp_path)
 
 
 def test_a_folder_is_told_from_a_run_folder(tmp_path: Path) -> None:
