@@ -41,13 +41,22 @@ class BatchProcess:
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, start_new_session=True
             )
 
+    @property
+    def pid(self) -> int:
+        """The process id of the child."""
+        return self._child.pid
+
     def ask(self, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:
         """The child's answer; `{"status": "timeout" | "oom" | "crash", "reason": ...}` where none came.
 
         Raises:
             DeploytkError: the error the child met (InputError, MissingDependency).
         """
+        self._signal(signal.SIGCONT)
         said = self._answer(command, timeout_s)
+        # Between its blocks a child is stopped: the thread pool of an idle runtime goes on spinning, on cores that the
+        # next child is being measured on (measured: p95 24 ms instead of 12 ms; bench/LOG.md).
+        self._signal(signal.SIGSTOP)
         if "status" in said or "error" in said:
             self.close()
         if "error" in said:
@@ -57,14 +66,19 @@ class BatchProcess:
 
     def close(self) -> None:
         """End the child and whatever it started."""
-        if self._child.returncode is None:  # once it is reaped, its id may be another process's
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGKILL)
+        if self._child.returncode is None:
+            self._signal(signal.SIGKILL)
             self._child.wait()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
                     pipe.close()
+
+    def _signal(self, signal_: signal.Signals) -> None:
+        """Send a signal to the child and whatever it started; once it is reaped, its id may be another process's."""
+        if self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal_)
 
     def _answer(self, command: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         assert self._child.stdin

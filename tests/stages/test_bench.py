@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import tiny_onnx
 
@@ -23,6 +24,7 @@ from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PASS, Inpu
 from deploytk.report import Report
 from deploytk.stages import bench_sweep
 from deploytk.stages.bench import bench
+from deploytk.stages.bench_process import BatchProcess
 
 EASY = Budget(latency_ms=600_000)
 HARD = Budget(latency_ms=1e-6)
@@ -372,3 +374,16 @@ def test_real_models_pass_a_generous_budget_at_1_and_4(data_dir: Path, tmp_path:
     assert [row["verdict"] for row in rows(report).values()] == ["pass", "pass"]
     json.dumps(report.as_dict(), allow_nan=False)
     assert replace(report, verdict=report.verdict) == report
+
+
+def test_a_child_that_waits_is_stopped_and_goes_on_when_asked(tmp_path: Path) -> None:
+    spec = {"model": str(tiny_onnx.conv(tmp_path / "m.onnx")), "runtime": "onnx", "batch": 1, "threads": 1}
+    process = BatchProcess(spec, tmp_path / "logs")
+    try:
+        assert "load_ms" in process.ask({"do": "open"}, timeout_s=120)
+        child = psutil.Process(process.pid)
+        assert child.status() == psutil.STATUS_STOPPED
+        assert process.ask({"do": "warm", "limit_s": 1}, timeout_s=120)["warmup_ms"]
+        assert child.status() == psutil.STATUS_STOPPED
+    finally:
+        process.close()
