@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.common import progress, reporting, say_last
 from deploytk.cli.options import Number
 
 if TYPE_CHECKING:
@@ -130,5 +130,5 @@ def bench(model: Path, out: Path | None, **values: Any) -> Report:
             out=folder,
             listen=listen,
         )
-    say(f"report: {render.write(report, folder)['html']}")
+    say_last(f"report: {render.write(report, folder)['html']}")
     return report

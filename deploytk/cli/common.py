@@ -113,6 +113,11 @@ def say(text: str) -> None:
         click.echo(text, err=True)
 
 
+def say_last(text: str) -> None:
+    """One line for people on stderr, after everything else that the command shows."""
+    click.get_current_context().call_on_close(functools.partial(say, text))
+
+
 def _show(report: Report, *, as_json: bool) -> None:
     if as_json:
         print_json(report.as_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.common import progress, reporting, say_last
 from deploytk.cli.options import overrides
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def export(run: Path, target: str | None, npu: str | None) -> Report:
     with progress(f"exporting to {profile.export.target}") as listen:
         report = stage(folder, profile, listen)
     written = render.write(report, folder.path / "export" / profile.export.target)
-    say(f"report: {written['html']}")
+    say_last(f"report: {written['html']}")
     return report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import Number, overrides, training
 
 if TYPE_CHECKING:
@@ -38,5 +38,5 @@ def run(name: str, out: Path | None, **values: Any) -> Report:
     with progress(profile.name) as listen:
         report = stage(profile, folder, say=say, listen=listen)
     written = render.write(report, folder)
-    say(f"report: {written['html']}")
+    say_last(f"report: {written['html']}")
     return report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say
+from deploytk.cli.common import progress, reporting, say_last
 from deploytk.cli.options import overrides, training
 
 if TYPE_CHECKING:
@@ -32,5 +32,5 @@ def train(name: str, out: Path | None, **values: Any) -> Report:
     folder = out or Path("runs") / profile.name
     with progress(f"training {profile.name}") as listen:
         report = stage(profile, folder.absolute(), listen)
-    say(f"run folder: {folder}")
+    say_last(f"run folder: {folder}")
     return report
