@@ -38,6 +38,17 @@ def located(command: list[str]) -> list[str] | None:
     return [found, *command[1:]] if found else None
 
 
+def version_of(command: list[str], distribution: str) -> str:
+    """The version of the distribution behind `command`, asked of the Python that the program belongs to."""
+    located_at = Path((located(command) or command)[0])
+    python = located_at.parent / "python"
+    code = f"from importlib.metadata import version; print(version({distribution!r}))"
+    if not distribution:
+        return sys.version.split()[0]
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or versions_of(distribution)[distribution]
+
+
 def once(command: list[str]) -> float:
     """Seconds that one run takes; a run that fails is an error, not a time."""
     began = perf_counter()
@@ -69,9 +80,15 @@ def table(seconds: dict[str, list[float] | None]) -> list[dict[str, object]]:
         if times is None:
             rows.append(row | {"version": "not installed", "median_s": None, "ratio": None})
             continue
-        version = versions_of(distribution)[distribution] if distribution else sys.version.split()[0]
         ratio = median(theirs / mine for theirs, mine in zip(times, ours, strict=True))
-        rows.append(row | {"version": version, "median_s": round(median(times), 3), "ratio": round(ratio, 1)})
+        rows.append(
+            row
+            | {
+                "version": version_of(COMMANDS[name][0], distribution),
+                "median_s": round(median(times), 3),
+                "ratio": round(ratio, 1),
+            }
+        )
     return rows
 
 
