@@ -44,7 +44,8 @@ bccd: setup
 	for v in silu relu leaky; do \
 		$(BIN)/deploytk run bench/suites/bccd/bccd-$$v.yaml --data $(DATA) --out runs/bccd-$$v; \
 	done; \
-	$(BIN)/deploytk compare runs/bccd-silu runs/bccd-relu runs/bccd-leaky --out runs/bccd.md
+	$(BIN)/deploytk compare runs/bccd-silu runs/bccd-relu runs/bccd-leaky; \
+	$(BIN)/python bench/suites/bccd/results.py runs/bccd-silu runs/bccd-relu runs/bccd-leaky
 
 # Resolve all pinned versions again (every extra together, Python 3.11 to 3.13, no index addresses).
 constraints: setup
