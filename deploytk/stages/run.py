@@ -34,7 +34,7 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     require_target(profile)
     say(f"train: {profile.name}")
     trained = train(profile, out, listen)
-    say(trained.verdict.reasons[0])
+    say(trained.verdict.reasons[-1])
     say(f"export: {profile.export.target}")
     exported = export(RunFolder(out), profile, listen)
     for name, skipped in exported.sections["skipped"].items():

@@ -17,6 +17,9 @@ from deploytk.report import Finding, Report
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
+#: The finding of a backend whose model finds nothing at all after training.
+NOTHING_LEARNED = "TRN001"
+
 
 def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report:
     """The report of a finished training; skipped, saying so, when the same training already stands in `out`.
@@ -93,11 +96,14 @@ def _report(
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in made.metrics.items())
     how = "unchanged, not trained again" if skipped else "trained"
     reason = f"{profile.name}: {how}: {len(summary.get('epochs', ()))} epochs, {metrics}"
+    # Weights that are finite but find nothing are no success, and after a few epochs no failure either.
+    unlearned = tuple(f.message for f in findings if f.rule == NOTHING_LEARNED)
+    verdict = Verdict(status="inconclusive" if unlearned else "pass", reasons=(*unlearned, reason))
     return Report(
         command="train",
         title=profile.name,
-        verdict=Verdict(status="pass", reasons=(reason,)),
-        exit_code=0,
+        verdict=verdict,
+        exit_code=verdict.exit_code,
         artifact=made,
         chain=(made,),
         findings=tuple(findings),

@@ -50,6 +50,12 @@ def test_an_untrained_model_is_inconclusive_not_a_pass(ran: tuple[Path, dict[str
     assert any("loss of accuracy cannot be seen" in r for r in told["reasons"])
 
 
+def test_a_training_that_learned_nothing_is_inconclusive_too(ran: tuple[Path, dict[str, Any]], data: Path) -> None:
+    told = deploytk("train", "--profile", "npu-level4-leaky", "--data", data, *SMALL[:6], "--out", ran[0], expect=4)
+    assert told["sections"]["skipped"] == {"train": True}
+    assert "has not learned to find anything" in told["reasons"][0]
+
+
 def test_leaky_relu_is_int8_inside_one_npu_segment(ran: tuple[Path, dict[str, Any]]) -> None:
     npu = ran[1]["sections"]["npu"]
     assert (npu["compatibility"], npu["segments"], npu["cpu_ops"], npu["grade"]) == (100.0, 1, 0, "full")
