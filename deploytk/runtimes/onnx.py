@@ -162,8 +162,11 @@ def _own_batch(path: Path, specs: Sequence[TensorSpec]) -> int | None:
     """The batch size the file holds, None where it is free.
 
     Raises:
+        InputError: there is no input with a leading dimension, so no batch.
         FixedBatch: the inputs have no leading dimension in common.
     """
+    if not any(s.shape for s in specs):
+        raise InputError(f"{path}: no input has a batch dimension ({len(specs)} inputs); this bench is by batch size")
     leading = {s.shape[0] for s in specs if s.shape}
     numbers = {d for d in leading if isinstance(d, int)}
     if not numbers and leading:

@@ -126,3 +126,24 @@ def test_ort_extensions_are_named(data_dir: Path) -> None:
     (path,) = (data_dir / "ort_examples").rglob("pytorch_superresolution*.onnx")
     with pytest.raises(InputError, match=r"ai\.onnx\.contrib|com\.microsoft\.extensions"):
         onnx.open_session(path, batch=1, threads=1)
+
+
+@pytest.mark.parametrize("shape", [None, []])
+def test_a_graph_without_a_batch_dimension_is_wrong_input(tmp_path: Path, shape: list[int] | None) -> None:
+    inputs = (
+        []
+        if shape is None
+        else [onnx_library.helper.make_tensor_value_info("x", onnx_library.TensorProto.FLOAT, shape)]
+    )
+    value = onnx_library.helper.make_tensor("v", onnx_library.TensorProto.FLOAT, [1], [1.0])
+    node = (
+        onnx_library.helper.make_node("Relu", ["x"], ["y"])
+        if inputs
+        else onnx_library.helper.make_node("Constant", [], ["y"], value=value)
+    )
+    output = onnx_library.helper.make_tensor_value_info("y", onnx_library.TensorProto.FLOAT, None)
+    model = onnx_library.helper.make_model(onnx_library.helper.make_graph([node], "g", inputs, [output]), ir_version=9)
+    model.opset_import[0].version = 17
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="no input has a batch dimension"):
+        onnx.open_session(tmp_path / "m.onnx", batch=1, threads=1)
