@@ -120,7 +120,7 @@ def _run(
         thread.start()
         ended = threading.Event()
         if os.environ.get(VERBOSE):
-            threading.Thread(target=_show_log, args=(log, ended), daemon=True).start()
+            threading.Thread(target=show_log, args=(log, ended), daemon=True).start()
         started, timed_out = time.monotonic(), False
         try:
             child.wait(timeout=timeout_s)
@@ -145,7 +145,7 @@ def _forward(reader: int, listen: Listener | None) -> None:
                     listen(json.loads(line))
 
 
-def _show_log(log: Path, ended: threading.Event) -> None:
+def show_log(log: Path, ended: threading.Event) -> None:
     """Copy what the child writes to its log to stderr, until it has ended."""
     with log.open(encoding="utf-8", errors="replace") as stream:
         while True:

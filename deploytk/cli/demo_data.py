@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploytk.cli.common import reporting, say
+from deploytk.cli.common import progress, reporting, say
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -30,7 +30,8 @@ def demo_data(out: Path, train: int, val: int, imgsz: int, seed: int) -> Report:
     from deploytk.data.synthetic import CLASSES, make_dataset
     from deploytk.report import Report
 
-    path = make_dataset(out, train=train, val=val, imgsz=imgsz, seed=seed)
+    with progress("drawing") as listen:
+        path = make_dataset(out, train=train, val=val, imgsz=imgsz, seed=seed, listen=listen)
     say(f"data: {path}")
     reason = f"{path}: {train} training and {val} validation images of {', '.join(CLASSES)}, {imgsz} px, seed {seed}"
     told = {"data": str(path), "train": train, "val": val, "imgsz": imgsz, "seed": seed, "classes": list(CLASSES)}

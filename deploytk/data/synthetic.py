@@ -7,7 +7,7 @@ are drawn apart from the class, so that only the shape tells it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image, ImageFilter
 
 from deploytk.errors import InputError
 from deploytk.files import sha256_of, sha256_of_value, write_text, written_whole
+from deploytk.worker import Listener
 
 CLASSES = ("capsule", "tablet", "ring", "block")
 SPLITS = ("train", "val")
@@ -41,8 +42,13 @@ class Shape:
     ratio: float  # slimness, its meaning depends on the class
 
 
-def make_dataset(out: Path, *, train: int, val: int, imgsz: int = 160, seed: int = 0) -> Path:
+def make_dataset(
+    out: Path, *, train: int, val: int, imgsz: int = 160, seed: int = 0, listen: Listener | None = None
+) -> Path:
     """The data.yaml of a set with `train` and `val` square images in YOLO layout; not drawn again where it stands.
+
+    Args:
+        listen: called with `{"done": images, "total": images}` as they are drawn.
 
     Raises:
         InputError: a number is out of range, or `out` holds something that deploytk did not draw.
@@ -52,8 +58,10 @@ def make_dataset(out: Path, *, train: int, val: int, imgsz: int = 160, seed: int
     if _stands(out, wanted):
         return out / "data.yaml"
     with written_whole(out) as folder:
-        for split, count in zip(SPLITS, (train, val), strict=True):
-            _write_split(folder, split, count, imgsz, seed)
+        for split, count, before in zip(SPLITS, (train, val), (0, train), strict=True):
+            for done in _write_split(folder, split, count, imgsz, seed):
+                if listen:
+                    listen({"done": before + done, "total": train + val})
         _write_texts(folder, wanted)
     return out / "data.yaml"
 
@@ -90,7 +98,8 @@ def _stands(out: Path, wanted: dict[str, Any]) -> bool:
     return bool(drawn == wanted and mark["sha256"] == _contents(out))
 
 
-def _write_split(folder: Path, split: str, count: int, imgsz: int, seed: int) -> None:
+def _write_split(folder: Path, split: str, count: int, imgsz: int, seed: int) -> Iterator[int]:
+    """Write the images and labels of one split; how many stand after each."""
     images, labels = folder / "images" / split, folder / "labels" / split
     images.mkdir(parents=True)
     labels.mkdir(parents=True)
@@ -99,6 +108,7 @@ def _write_split(folder: Path, split: str, count: int, imgsz: int, seed: int) ->
         image.save(images / f"{split}_{index:05d}.jpg", quality=92, subsampling=0)
         lines = [f"{label} {_yolo(box, imgsz)}\n" for label, box in objects]
         (labels / f"{split}_{index:05d}.txt").write_text("".join(lines), encoding="utf-8")
+        yield index + 1
 
 
 def _write_texts(folder: Path, wanted: dict[str, Any]) -> None:

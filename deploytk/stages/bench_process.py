@@ -10,13 +10,14 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from deploytk.errors import BY_NAME
 from deploytk.files import write_json
-from deploytk.worker import how_it_died
+from deploytk.worker import VERBOSE, how_it_died, show_log
 
 #: A crash may write its memory to disk before the process is gone.
 _DYING_S = 10.0
@@ -34,12 +35,15 @@ class BatchProcess:
         argv = [sys.executable, "-m", "deploytk.stages.bench_child", str(task)]
         self.command = shlex.join([*argv, "--repeat"])
         self._read = b""
+        self._ended = threading.Event()
         with self.log.open("wb") as noise:
             noise.write(f"$ {self.command}\n".encode())
             noise.flush()
             self._child = subprocess.Popen(
                 argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=noise, start_new_session=True
             )
+        if os.environ.get(VERBOSE):
+            threading.Thread(target=show_log, args=(self.log, self._ended), daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -69,6 +73,7 @@ class BatchProcess:
         if self._child.returncode is None:
             self._signal(signal.SIGKILL)
             self._child.wait()
+        self._ended.set()
         for pipe in (self._child.stdin, self._child.stdout):
             if pipe:
                 with contextlib.suppress(OSError):
