@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := yolo,npu,dev
+EXTRAS := yolo,npu,openvino,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
