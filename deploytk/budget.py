@@ -21,7 +21,9 @@ class Budget(BaseModel):
     percentile: float = Field(95.0, gt=0, lt=100, description="which percentile of the latency is judged")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="one-sided confidence of pass and of fail")
     per: Literal["batch", "item"] = Field("batch", description="the budget holds for a whole batch, or per item in it")
-    boundary: Literal["model"] = Field("model", description="what is inside the clock: the model's run alone")
+    boundary: Literal["model", "end_to_end"] = Field(
+        "model", description="what is inside the clock: the model's run alone, or from the image file to the result"
+    )
     max_accuracy_drop: float = Field(
         0.02, ge=0, le=1, description="metric lost between float and INT8, absolute (0.02 = 2 points of mAP50)"
     )

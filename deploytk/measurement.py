@@ -59,7 +59,16 @@ class Measurement:
     blocks: tuple[int, ...] = ()
     warmup_ms: tuple[float, ...] = ()
     load_ms: float | None = None
+    first_ms: float | None = None  # the first call after loading
     peak_rss_mb: float | None = None
+    # Of each block: when its samples began (s since the bench began), CPU time of the process, time its threads waited
+    # for a core, time a virtual machine's other guests took, and resident memory after it.
+    block_at_s: tuple[float, ...] = ()
+    block_cpu_ms: tuple[float, ...] = ()
+    block_waited_ms: tuple[float, ...] = ()
+    block_rss_mb: tuple[float, ...] = ()
+    energy_j: float | None = None  # of all samples together, where the machine tells
+    parts_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # end to end: each sample's split
     share_on_target: float | None = None  # of the graph's operators, 0..1
     details: Mapping[str, Any] = field(default_factory=dict)  # provider, threads, versions, notes
     log: str = ""

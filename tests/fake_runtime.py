@@ -40,7 +40,7 @@ class FakeSession:
         return {"y": _do(self, self.deed, feed["x"][:, :1].copy())}
 
 
-def open_session(path: Path, *, batch: int, threads: int | None) -> FakeSession:  # noqa: ARG001
+def open_session(path: Path, *, batch: int, threads: int | None, options: Any = None) -> FakeSession:  # noqa: ARG001
     """A session that misbehaves as `path` says."""
     print("noise on stdout")
     os.write(2, b"noise on stderr\n")

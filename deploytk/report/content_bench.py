@@ -12,7 +12,10 @@ from deploytk.report.points import Point, points
 
 _SHOWN = (50, 90, 95, 99)
 _PER = {"batch": "for a whole batch", "item": "for each item of a batch"}
-_BOUNDARY = {"model": "The clock holds the model's run alone, without pre- and post-processing."}
+_BOUNDARY = {
+    "model": "The clock holds the model's run alone, without pre- and post-processing.",
+    "end_to_end": "The clock holds everything from the image file to the result.",
+}
 
 
 def budget_words(budget: Budget) -> tuple[str, ...]:

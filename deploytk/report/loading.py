@@ -53,5 +53,6 @@ def report_in(folder: Path) -> dict[str, Any]:
 def _measurement_from(told: dict[str, Any]) -> Measurement:
     known = {f.name for f in fields(Measurement)}
     values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in told.items() if key in known}
+    values["parts_ms"] = {name: tuple(part) for name, part in (values.get("parts_ms") or {}).items()}
     machine = values.pop("machine")
     return Measurement(**values, machine=Machine(**machine) if machine else None)

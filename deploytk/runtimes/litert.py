@@ -14,10 +14,11 @@ from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 from deploytk.graphs import litert as graphs
 from deploytk.graphs import litert_batch
-from deploytk.runtimes import Feed, FixedBatch
+from deploytk.runtimes import Feed, FixedBatch, Options, require_known
 
 FORMATS = ("tflite",)
 DISTRIBUTIONS = ("ai-edge-litert",)
+OPTIONS: dict[str, str] = {}
 #: An item computed in a batch may differ from the same item alone by rounding, no more: quantization steps, or
 #: parts of the largest value.
 _STEPS, _RELATIVE = 1.0, 1e-3
@@ -49,13 +50,14 @@ class LiteRtSession:
         return {s.name: self._interpreter.get_tensor(i) for s, i in zip(self.outputs, self._at_out, strict=True)}
 
 
-def open_session(path: Path, *, batch: int | None, threads: int | None) -> LiteRtSession:
+def open_session(path: Path, *, batch: int | None, threads: int | None, options: Options = {}) -> LiteRtSession:  # noqa: B006
     """The file, ready to run at `batch` (None: its own) with `threads` (None: all cores of this process).
 
     Raises:
         InputError: no TFLite model, one compiled for the NPU, or one with operators that LiteRT does not have.
         FixedBatch: the file cannot honestly be run at this batch size.
     """
+    require_known("litert", options, OPTIONS)
     graph = graphs.read(path)
     if graph.compiled:
         raise InputError(

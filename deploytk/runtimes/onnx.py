@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -14,11 +14,12 @@ import onnxruntime as ort
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
-from deploytk.runtimes import Feed, FixedBatch
+from deploytk.runtimes import Feed, FixedBatch, Options, require_known
 
 FORMATS = ("onnx",)
 DISTRIBUTIONS = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
+OPTIONS: dict[str, str] = {}
 
 #: Operator domains that ONNX Runtime brings itself.
 _OWN_DOMAINS = frozenset(
@@ -46,8 +47,12 @@ class OnnxSession:
         """The outputs by name."""
         return dict(zip(self._output_names, self._session.run(None, dict(feed)), strict=True))
 
+    def another(self) -> Self:
+        """The session itself: ONNX Runtime runs it from several threads at once."""
+        return self
 
-def open_session(path: Path, *, batch: int | None, threads: int | None) -> OnnxSession:
+
+def open_session(path: Path, *, batch: int | None, threads: int | None, options: Options = {}) -> OnnxSession:  # noqa: B006
     """The model at `path`, ready to run `batch` items at a time (None: any number, or the file's own).
 
     Raises:
@@ -55,6 +60,7 @@ def open_session(path: Path, *, batch: int | None, threads: int | None) -> OnnxS
             the batch is free.
         FixedBatch: the file holds another batch size and does not give the same results at this one.
     """
+    require_known("onnx", options, OPTIONS)
     session = _load(path, path, threads)
     if not session.get_outputs():
         raise InputError(f"{path}: the graph has no output")
