@@ -9,19 +9,43 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from scipy import special
 
 from deploytk.budget import Budget, Verdict
 from deploytk.measurement import percentile
 
+#: Calls per block. A block is short: what lasts longer than a block is then seen by several of them.
+CALLS = 5
 #: With fewer blocks their variance says too little, and a block counts as one sample.
 MIN_BLOCKS = 10
+#: With fewer blocks only a clear case is decided: a pass with the tail below half of the budget, a fail with it a
+#: quarter over. A calm minute at the start of an unsteady series is not yet a clear case.
+SURE_BLOCKS = 40
 _ENOUGH_MERGED = 15
 _MOST_SAMPLES = 1_000_000
 #: A latency of at least this share of the budget is near it.
 _NEAR = 0.5
+#: A latency of this many times the budget is clearly over it.
+_FAR = 1.25
+#: The first look that may pass comes after this many rounds, or later where the percentile takes more samples.
+_FIRST_ROUNDS = 20
+_EARLY = ((3, 0.02), (6, 0.03))
+_SHARES = (0.15, 0.2, 0.2, 0.2, 0.2)
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One time at which a growing series is judged: after `rounds` blocks, with `share` of the error allowed."""
+
+    rounds: int
+    share: float
+    fail_only: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,52 +60,100 @@ class Evidence:
     upper: float
 
 
-def judge(samples_ms: Sequence[float], blocks: Sequence[int], budget: Budget, batch: int, *, looks: int = 1) -> Verdict:
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The same for many series at once, one entry per series."""
+
+    over: Array
+    design_effect: Array
+    lower: Array
+    upper: Array
+
+
+def plan_for(budget: Budget) -> tuple[Look, ...]:
+    """When a series of blocks of CALLS calls is judged; the last look ends it.
+
+    The shares of the looks sum up to at most 1 (Bonferroni), so that the whole plan errs no more often than the
+    confidence says. A look cut short by a time limit uses the share of the look it would have been.
+    """
+    first = max(_FIRST_ROUNDS, math.ceil(samples_needed(budget, share=_SHARES[0]) / CALLS))
+    early = tuple(Look(rounds=rounds, share=share, fail_only=True) for rounds, share in _EARLY)
+    return early + tuple(Look(rounds=first * 2**i, share=share) for i, share in enumerate(_SHARES))
+
+
+def judge(
+    samples_ms: Sequence[float],
+    blocks: Sequence[int],
+    budget: Budget,
+    batch: int,
+    *,
+    share: float = 1.0,
+    looks: int | None = None,
+) -> Verdict:
     """Pass, fail or inconclusive for the samples of one batch size.
 
     Args:
         samples_ms: every sample in order, in ms for the whole batch; nothing may be clipped.
         blocks: how many consecutive samples each block holds; blocks are spread over time. Empty: one single block.
-        looks: how often the caller may judge one growing series before it stops; each look costs confidence.
+        share: the part of the allowed error (one minus the confidence) that this look at a growing series may use.
+        looks: the same said as a number of equal looks.
     """
+    share = share if looks is None else 1.0 / looks
     wrong = _not_a_latency(samples_ms)
     if wrong:
         return Verdict(status="fail", reasons=(wrong,))
     if not samples_ms:
         return Verdict(status="inconclusive", reasons=("There is no sample.",))
     latencies = np.asarray(samples_ms, dtype=np.float64) / (batch if budget.per == "item" else 1)
-    found = weigh(latencies, blocks, budget, looks=looks)
+    found = weigh(latencies, blocks, budget, share=share)
     allowed = _allowed(budget)
     told = _told(latencies, found, budget)
     if found.upper < allowed:
         return Verdict(status="pass", reasons=(f"{told}: within the budget.",))
     if found.lower > allowed:
         return Verdict(status="fail", reasons=(f"{told}: over the budget.",))
-    return Verdict(status="inconclusive", reasons=(f"{told}: not decided. {_more(found, budget, looks)}",))
+    return Verdict(status="inconclusive", reasons=(f"{told}: not decided. {_more(found, budget, share)}",))
 
 
-def weigh(latencies: np.ndarray, blocks: Sequence[int], budget: Budget, *, looks: int = 1) -> Evidence:
+def weigh(latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0) -> Evidence:
     """The one-sided bounds on the share of calls over the budget, for latencies in the budget's own unit."""
-    counts = list(blocks) or [latencies.size]
-    if sum(counts) != latencies.size or min(counts) < 1:
-        raise ValueError(f"blocks hold {sum(counts)} samples, not {latencies.size}")
-    over = latencies > budget.latency_ms
-    effect = _design_effect(latencies, over, counts, budget)
-    samples, exceeding = latencies.size / effect, float(over.sum()) / effect
-    alpha = (1.0 - budget.confidence) / looks
+    found = weigh_many(latencies[np.newaxis], blocks, budget, share=share)
     return Evidence(
         samples=latencies.size,
-        blocks=len(counts),
-        over=int(over.sum()),
-        design_effect=effect,
-        lower=_lower(exceeding, samples, alpha),
-        upper=_upper(exceeding, samples, alpha),
+        blocks=len(blocks) or 1,
+        over=int(found.over[0]),
+        design_effect=float(found.design_effect[0]),
+        lower=float(found.lower[0]),
+        upper=float(found.upper[0]),
     )
 
 
-def samples_needed(budget: Budget, *, looks: int = 1) -> int:
+def weigh_many(latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0) -> Bounds:
+    """The same bounds for many series of equal shape: one series in each row.
+
+    Raises:
+        ValueError: the blocks do not hold as many samples as there are.
+    """
+    samples = latencies.shape[1]
+    counts = list(blocks) or [samples]
+    if sum(counts) != samples or min(counts) < 1:
+        raise ValueError(f"blocks hold {sum(counts)} samples, not {samples}")
+    few = len(counts) < SURE_BLOCKS
+    nearly = latencies > budget.latency_ms * (_NEAR if few else 1.0)
+    clearly = latencies > budget.latency_ms * (_FAR if few else 1.0)
+    effect = _design_effect(latencies, (nearly, clearly) if few else (nearly,), counts, budget)
+    alpha = (1.0 - budget.confidence) * share
+    return Bounds(
+        over=(latencies > budget.latency_ms).sum(axis=1),
+        design_effect=effect,
+        lower=_lower(clearly.sum(axis=1) / effect, samples / effect, alpha),
+        upper=_upper(nearly.sum(axis=1) / effect, samples / effect, alpha),
+    )
+
+
+def samples_needed(budget: Budget, *, share: float = 1.0, looks: int | None = None) -> int:
     """How many independent samples, none of them over the budget, a pass takes: 59 for p95 at 95 % confidence."""
-    alpha = (1.0 - budget.confidence) / looks
+    alpha = (1.0 - budget.confidence) * (share if looks is None else 1.0 / looks)
     return math.floor(math.log(alpha) / math.log(budget.percentile / 100.0)) + 1
 
 
@@ -96,21 +168,26 @@ def _not_a_latency(samples_ms: Sequence[float]) -> str:
     )
 
 
-def _design_effect(latencies: np.ndarray, over: np.ndarray, counts: list[int], budget: Budget) -> float:
-    """How many samples count as one, at least 1.
+def _design_effect(latencies: Array, exceeding: Sequence[Array], counts: list[int], budget: Budget) -> Array:
+    """How many samples count as one in each row, at least 1.
 
     The variance between blocks is taken at the budget and at the samples' own percentiles: a clustered series that
     happens to show no exceedance of the budget shows its clusters there. Percentiles far below the budget are left
     out: how calls of 3 and 4 ms follow each other says nothing about calls of 50 ms.
     """
+    runs, samples = latencies.shape
     if len(counts) < MIN_BLOCKS and max(counts) > 1:
-        return latencies.size / len(counts)
-    thresholds = [over]
+        return np.full(runs, samples / len(counts))
+    effect = np.ones(runs)
+    merged = _merged(counts)
+    for over in exceeding:
+        effect = np.maximum(effect, _most_clustering(over, merged))
     for tail in (_allowed(budget), min(0.5, 2 * _allowed(budget))):
-        own = np.partition(latencies, rank := max(0, math.ceil((1 - tail) * latencies.size) - 1))[rank]
-        if own >= _NEAR * budget.latency_ms:
-            thresholds.append(latencies > own)
-    return max(1.0, *(_clustering(exceeding, merged) for exceeding in thresholds for merged in _merged(counts)))
+        rank = max(0, math.ceil((1 - tail) * samples) - 1)
+        own = np.partition(latencies, rank, axis=1)[:, rank : rank + 1]
+        clustering = _most_clustering(latencies > own, merged)
+        effect = np.where(own[:, 0] >= _NEAR * budget.latency_ms, np.maximum(effect, clustering), effect)
+    return effect
 
 
 def _merged(counts: list[int]) -> list[list[int]]:
@@ -122,32 +199,42 @@ def _merged(counts: list[int]) -> list[list[int]]:
     return found
 
 
-def _clustering(over: np.ndarray, counts: list[int]) -> float:
-    """The variance of the exceedances between blocks, over that of as many independent samples."""
-    share = float(over.mean())
-    if len(counts) < 2 or max(counts) == 1 or not 0 < share < 1:
-        return 1.0
+def _most_clustering(over: Array, merged: list[list[int]]) -> Array:
+    """The largest clustering of each row over all sizes of blocks."""
+    found: Array = np.max([_clustering(over, counts) for counts in merged], axis=0)
+    return found
+
+
+def _clustering(over: Array, counts: list[int]) -> Array:
+    """The variance of the exceedances between blocks, over that of as many independent samples, for each row."""
+    runs, samples = over.shape
+    if len(counts) < 2 or max(counts) == 1:
+        return np.ones(runs)
+    share = over.mean(axis=1)
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
-    apart = np.add.reduceat(over.astype(np.float64), starts) - share * np.asarray(counts)
-    between = float((apart**2).sum()) * len(counts) / (len(counts) - 1)
-    return between / (over.size * share * (1 - share))
+    inside = np.add.reduceat(over, starts, axis=1, dtype=np.float64)
+    apart = inside - share[:, np.newaxis] * np.asarray(counts)
+    between = (apart**2).sum(axis=1) * len(counts) / (len(counts) - 1)
+    independent = samples * share * (1 - share)
+    found: Array = np.divide(between, independent, out=np.ones(runs), where=independent > 0)
+    return found
 
 
-def _lower(over: float, samples: float, alpha: float) -> float:
+def _lower(over: Array, samples: Array, alpha: float) -> Array:
     """Clopper and Pearson's lower bound on a share, for an effective number of samples."""
-    return float(special.betaincinv(over, samples - over + 1, alpha)) if over > 0 else 0.0
+    return np.where(over > 0, special.betaincinv(np.maximum(over, 1e-9), samples - over + 1, alpha), 0.0)
 
 
-def _upper(over: float, samples: float, alpha: float) -> float:
+def _upper(over: Array, samples: Array, alpha: float) -> Array:
     """Clopper and Pearson's upper bound."""
-    return float(special.betaincinv(over + 1, samples - over, 1 - alpha)) if over < samples else 1.0
+    return np.where(over < samples, special.betaincinv(over + 1, np.maximum(samples - over, 1e-9), 1 - alpha), 1.0)
 
 
 def _allowed(budget: Budget) -> float:
     return 1.0 - budget.percentile / 100.0
 
 
-def _told(latencies: np.ndarray, found: Evidence, budget: Budget) -> str:
+def _told(latencies: Array, found: Evidence, budget: Budget) -> str:
     per = "calls" if budget.per == "batch" else "calls, per item,"
     effect = f", {found.design_effect:.1f} alike count as one" if found.design_effect > 1.05 else ""
     return (
@@ -158,13 +245,13 @@ def _told(latencies: np.ndarray, found: Evidence, budget: Budget) -> str:
     )
 
 
-def _more(found: Evidence, budget: Budget, looks: int) -> str:
+def _more(found: Evidence, budget: Budget, look: float) -> str:
     """How many more samples would decide, if they turned out like those there are."""
-    share, alpha = found.over / found.samples, (1.0 - budget.confidence) / looks
+    share, alpha = found.over / found.samples, (1.0 - budget.confidence) * look
     effect = found.design_effect
-    needed = max(found.samples, math.ceil(samples_needed(budget, looks=looks) * effect))
+    needed = max(found.samples, math.ceil(samples_needed(budget, share=look) * effect))
     while needed < _MOST_SAMPLES:
-        over, samples = share * needed / effect, needed / effect
+        over, samples = np.array(share * needed / effect), np.array(needed / effect)
         if _upper(over, samples, alpha) < _allowed(budget) or _lower(over, samples, alpha) > _allowed(budget):
             break
         needed = math.ceil(needed * 1.1)
@@ -172,4 +259,6 @@ def _more(found: Evidence, budget: Budget, looks: int) -> str:
         return "The percentile is too near the budget to be told apart from it with any reasonable number of samples."
     if found.blocks < MIN_BLOCKS:
         return f"It needs at least {MIN_BLOCKS} blocks spread over time."
+    if found.blocks < SURE_BLOCKS:
+        needed = max(needed, math.ceil(SURE_BLOCKS * found.samples / found.blocks))
     return f"About {max(1, needed - found.samples)} more samples like these would decide."
