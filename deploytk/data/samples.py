@@ -6,46 +6,26 @@ bilinear, centred on grey 114.
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from deploytk.data import preparation
 from deploytk.data.dataset import Dataset, Sample
+from deploytk.data.preparation import Placed as Placed
 from deploytk.errors import InputError
 
 #: With fewer images the ranges of an INT8 model are guesses.
 LEAST_TRAIN = 8
-_GREY = 114
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """Where the image stands in the square, in pixels."""
-
-    width: int
-    height: int
-    left: int
-    top: int
 
 
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placed]:
     """The image (height, width, channels) on a grey square of `size` pixels, and where it stands there."""
-    height, width = image.shape[:2]
-    scale = size / max(height, width)
-    new_width, new_height = (min(math.ceil(side * scale), size) for side in (width, height))
-    if (new_width, new_height) != (width, height):
-        image = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
-    # An odd rest goes to the right and the bottom.
-    left, top = (size - new_width) // 2, (size - new_height) // 2
-    square = np.full((size, size, image.shape[2]), _GREY, dtype=image.dtype)
-    square[top : top + new_height, left : left + new_width] = image
-    return square, Placed(width=new_width, height=new_height, left=left, top=top)
+    return preparation.letterbox(image, (size, size))
 
 
 def tensor(path: Path, size: int) -> tuple[np.ndarray, Placed]:
