@@ -1,163 +1,121 @@
 """How often the verdict errs: simulated latencies whose true percentile is known, judged many times.
 
-    python bench/verdict_simulation.py            # writes bench/results/verdict_simulation.{json,md}
-    python bench/verdict_simulation.py --runs 500
+    python bench/verdict_simulation.py            # 10,000 runs; writes bench/results/verdict_simulation.{json,md}
+    python bench/verdict_simulation.py --runs 500 --only bimodal
 
-Each run draws one long series, takes blocks spread over it and judges them against a budget placed 10 % below, at,
-or 10 % above the series' true p95. The naive rule (nearest-rank p95 of as many consecutive samples) is judged beside
-it. "As the bench" is the whole sequential plan: after 15 blocks of 5 (only to fail), 60, 120 and 240, until decided.
+Each run draws one measurement, takes blocks spread over it as the bench does, and lets the whole sequential plan
+judge them against budgets 10 % below, at, and 10 % above the series' true p95. Beside it stand the naive rule and
+MLPerf LoadGen's, on the very samples that the plan had used when it ended, and on as many calls in a row.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections import Counter
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from verdict_rules import FAIL, INCONCLUSIVE, PASS, Decided, loadgen_passes, naive_passes, sequential
+from verdict_series import PROMISED, STRESS, Series, block_times, true_p95
 
 from deploytk.budget import Budget
-from deploytk.judge import judge
-from deploytk.measurement import percentile
-from deploytk.stages.bench_sweep import CALLS, LOOKS, ROUNDS, look_after
+from deploytk.judge import CALLS, plan_for
 
-Series = Callable[[np.random.Generator, int], np.ndarray]
 RESULTS = Path(__file__).parent / "results"
 #: The true p95 against the budget.
 PLACES = {"10 % over": 1.1, "at the budget": 1.0, "10 % under": 0.9}
-#: blocks x calls, and how far apart the blocks start.
-PLANS = {"30 x 10": (30, 10), "60 x 10": (60, 10), "60 x 5": (60, 5)}
-SPACING = 100
+_AT_ONCE = 1000
+
+Row = dict[str, Any]
 
 
-def iid(rng: np.random.Generator, n: int) -> np.ndarray:
-    """Independent, log-normal."""
-    return 40 * np.exp(0.1 * rng.standard_normal(n))
-
-
-def ar1(rng: np.random.Generator, n: int, rho: float = 0.9) -> np.ndarray:
-    """Log-normal whose logarithm is AR(1)."""
-    from scipy.signal import lfilter
-
-    noise = rng.standard_normal(n) * np.sqrt(1 - rho**2)
-    noise[0] /= np.sqrt(1 - rho**2)
-    return 40 * np.exp(0.1 * lfilter([1.0], [1.0, -rho], noise))
-
-
-def bimodal(rng: np.random.Generator, n: int, slow: float = 0.15, dwell: float = 5.0) -> np.ndarray:
-    """Two modes, 40 and 60 ms, 3 % wide; 15 % of the calls are slow, in runs of 5 on average."""
-    modes = np.empty(n, dtype=bool)
-    leave = {True: 1 / dwell, False: slow / (1 - slow) / dwell}
-    now, at = bool(rng.random() < slow), 0
-    while at < n:
-        run = int(rng.geometric(leave[now]))
-        modes[at : at + run] = now
-        now, at = not now, at + run
-    return np.where(modes, 60.0, 40.0) * np.exp(0.03 * rng.standard_normal(n))
-
-
-def bimodal_long(rng: np.random.Generator, n: int) -> np.ndarray:
-    """The same two modes in runs of 50: longer than a block, the hard case."""
-    return bimodal(rng, n, dwell=50.0)
-
-
-SERIES: dict[str, Series] = {
-    "independent": iid,
-    "AR(1) 0.9": ar1,
-    "AR(1) 0.99": partial(ar1, rho=0.99),
-    "AR(1) 0.997": partial(ar1, rho=0.997),
-    "bimodal": bimodal,
-    "bimodal, long runs": bimodal_long,
-}
-
-STATUSES = ("pass", "fail", "inconclusive")
-Counts = Counter[str]
-
-
-def true_p95(series: Series) -> float:
-    """The p95 of two million samples of a series."""
-    return float(np.quantile(series(np.random.default_rng(95), 2_000_000), 0.95))
-
-
-def spread(values: np.ndarray, blocks: int, calls: int) -> list[float]:
-    """`blocks` blocks of `calls` samples, each starting SPACING after the one before."""
-    return [float(v) for b in range(blocks) for v in values[b * SPACING : b * SPACING + calls]]
-
-
-def naive(samples: list[float], budget: Budget) -> str:
-    """What a plain comparison says."""
-    return "pass" if percentile(samples, budget.percentile) < budget.latency_ms else "fail"
-
-
-def simulate(series: Series, place: float, plan: tuple[int, int], *, runs: int, seed: int = 1) -> dict[str, Counts]:
-    """How often each status came out of `runs` series, for deploytk's rule and for the naive one."""
-    blocks, calls = plan
-    budget = Budget(latency_ms=true_p95(series) / place)
+def simulate(series: Series, *, runs: int, seed: int = 1) -> dict[str, Row]:
+    """For each place of the true p95, percent of the runs that ended in each way, and what the other rules said."""
     rng = np.random.default_rng(seed)
-    ours, theirs = Counter[str](), Counter[str]()
-    for _ in range(runs):
-        values = series(rng, blocks * SPACING)
-        ours[judge(spread(values, blocks, calls), [calls] * blocks, budget, 1).status] += 1
-        theirs[naive([float(v) for v in values[: blocks * calls]], budget)] += 1
-    return {"deploytk": ours, "naive": theirs}
+    p95_ms = true_p95(series)
+    found: dict[str, list[Row]] = {place: [] for place in PLACES}
+    while runs > 0:
+        batch = min(runs, _AT_ONCE)
+        for place, row in _judged(rng, series, p95_ms, batch):
+            found[place].append(row | {"runs": batch})
+        runs -= batch
+    return {place: _mean(rows) for place, rows in found.items()}
 
 
-def simulate_bench(series: Series, place: float, *, runs: int, seed: int = 2) -> Counts:
-    """How often each verdict came out when a growing series is judged up to four times, as the bench does it."""
-    budget = Budget(latency_ms=true_p95(series) / place)
-    rng = np.random.default_rng(seed)
-    found = Counter[str]()
-    looks = look_after(ROUNDS)
-    for _ in range(runs):
-        values = series(rng, looks[-1] * SPACING)
-        for blocks in looks:
-            status = judge(spread(values, blocks, CALLS), [CALLS] * blocks, budget, 1, looks=LOOKS).status
-            if status == "fail" or (status == "pass" and blocks != looks[0]):
-                break
-        found[status] += 1
-    return found
+def _judged(rng: np.random.Generator, series: Series, p95_ms: float, runs: int) -> Iterator[tuple[str, Row]]:
+    """One row for each place, from the same measurements."""
+    plan = plan_for(Budget())
+    spread = series(rng, runs, block_times(plan[-1].rounds, CALLS))
+    in_a_row = series(rng, runs, np.arange(spread.shape[1]))
+    for place, factor in PLACES.items():
+        budget = Budget(latency_ms=p95_ms / factor)
+        decided = sequential(spread, plan, budget)
+        yield (
+            place,
+            shares(decided)
+            | {
+                "naive": percent(naive_passes(spread, decided.samples, budget)),
+                "naive, in a row": percent(naive_passes(in_a_row, decided.samples, budget)),
+                "LoadGen": percent(loadgen_passes(spread, decided.samples, budget)),
+                "LoadGen, in a row": percent(loadgen_passes(in_a_row, decided.samples, budget)),
+            },
+        )
 
 
-def table(runs: int) -> list[dict[str, object]]:
-    """One row per series, plan and place, shares in percent."""
-    rows: list[dict[str, object]] = []
-    for name, series in SERIES.items():
-        for plan, size in PLANS.items():
-            for place, factor in PLACES.items():
-                told = simulate(series, factor, size, runs=runs)
-                row: dict[str, object] = {"series": name, "blocks": plan, "true p95": place}
-                row |= {s: 100 * told["deploytk"][s] / runs for s in STATUSES}
-                rows.append(row | {"naive pass": 100 * told["naive"]["pass"] / runs})
-        for place, factor in PLACES.items():
-            found = simulate_bench(series, factor, runs=runs)
-            row = {"series": name, "blocks": "as the bench", "true p95": place}
-            rows.append(row | {s: 100 * found[s] / runs for s in STATUSES} | {"naive pass": "-"})
-    return rows
+def shares(decided: Decided) -> Row:
+    """Percent of the series with each verdict, and the mean number of calls that took."""
+    told = {"pass": PASS, "fail": FAIL, "inconclusive": INCONCLUSIVE}
+    return {name: decided.percent(status) for name, status in told.items()} | {"calls": float(decided.samples.mean())}
 
 
-def markdown(rows: list[dict[str, object]], runs: int) -> str:
-    """The table for docs/verdict.md."""
+def percent(passes: Any) -> float:
+    """How many are true, in percent."""
+    return 100 * float(passes.mean())
+
+
+def _mean(rows: list[Row]) -> Row:
+    """The mean of rows, each weighed with its runs."""
+    weights = [row["runs"] for row in rows]
+    return {name: float(np.average([row[name] for row in rows], weights=weights)) for name in rows[0] if name != "runs"}
+
+
+def markdown(rows: list[Row]) -> str:
+    """A table; numbers with one digit, calls with none."""
     head = list(rows[0])
-    lines = [f"{runs} runs each; percent of runs.", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
-    lines += [
-        "| " + " | ".join(f"{v:.1f}" if isinstance(v, float) else str(v) for v in r.values()) + " |" for r in rows
-    ]
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells = [
+            str(v) if not isinstance(v, float) else f"{v:.0f}" if name == "calls" else f"{v:.1f}"
+            for name, v in row.items()
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    """Simulate, print and keep the table."""
+    """Simulate, print and keep the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=2000)
-    runs = parser.parse_args().runs
-    rows = table(runs)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "verdict_simulation.json").write_text(json.dumps({"runs": runs, "rows": rows}, indent=1) + "\n")
-    (RESULTS / "verdict_simulation.md").write_text(markdown(rows, runs))
-    print(markdown(rows, runs))
+    parser.add_argument("--runs", type=int, default=10_000)
+    parser.add_argument("--only", default="", help="series whose name has this in it; nothing is written")
+    asked = parser.parse_args()
+    tables: dict[str, list[Row]] = {"promised": [], "beyond the promises": []}
+    for title, group in zip(tables, (PROMISED, STRESS), strict=True):
+        for name, series in group.items():
+            if asked.only in name:
+                for place, row in simulate(series, runs=asked.runs).items():
+                    tables[title].append({"series": name, "true p95": place} | row)
+                    print(markdown(tables[title][-1:]).splitlines()[-1], flush=True)
+    if not asked.only:
+        keep(tables, asked.runs)
+
+
+def keep(tables: dict[str, list[Row]], runs: int) -> None:
+    """Write both tables under bench/results."""
+    told = [f"## {title}\n\n{runs} runs each; percent of runs.\n\n{markdown(rows)}" for title, rows in tables.items()]
+    (RESULTS / "verdict_simulation.json").write_text(json.dumps({"runs": runs, **tables}, indent=1) + "\n")
+    (RESULTS / "verdict_simulation.md").write_text("\n".join(told))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,20 @@ from scipy import special
 from deploytk.budget import Budget, Verdict
 from deploytk.measurement import percentile
 
+Band = tuple[float, float]
+#: The band of a look that decides whatever the bounds allow.
+WHOLE: Band = (1.0, 1.0)
+
 #: Calls per block. A block is short: what lasts longer than a block is then seen by several of them.
-CALLS = 5
+CALLS = 3
 #: With fewer blocks their variance says too little, and a block counts as one sample.
 MIN_BLOCKS = 10
-#: With fewer blocks only a clear case is decided: a pass with the tail below half of the budget, a fail with it a
-#: quarter over. A calm minute at the start of an unsteady series is not yet a clear case.
+#: With fewer blocks a slow mode may not have been seen at all, and only what is far from the budget is decided.
 SURE_BLOCKS = 40
 _ENOUGH_MERGED = 15
+#: How often blocks are merged, at most, for the samples' own percentiles at the last look: a drift that was seen from
+#: end to end and stayed within the budget has done its worst. At an earlier look it may go on.
+_OWN_MERGED = 4
 _MOST_SAMPLES = 1_000_000
 #: A latency of at least this share of the budget is near it.
 _NEAR = 0.5
@@ -33,19 +39,25 @@ _NEAR = 0.5
 _FAR = 1.25
 #: The first look that may pass comes after this many rounds, or later where the percentile takes more samples.
 _FIRST_ROUNDS = 20
-_EARLY = ((3, 0.02), (6, 0.03))
-_SHARES = (0.15, 0.2, 0.2, 0.2, 0.2)
+#: (rounds, share, band) of the looks that can only fail; (share, band) of the others, each after twice the rounds.
+_EARLY = ((3, 0.02, (0.0, _FAR)), (6, 0.03, (0.0, _FAR)))
+_LOOKS = ((0.15, (_NEAR, 1.15)), (0.15, (0.7, 1.1)), (0.15, (0.8, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """One time at which a growing series is judged: after `rounds` blocks, with `share` of the error allowed."""
+    """One time at which a growing series is judged: after `rounds` blocks, with `share` of the error allowed.
+
+    `band` is in multiples of the budget: a percentile between its ends is left to a later look, because the first
+    blocks of a series that drifts are not like the rest.
+    """
 
     rounds: int
     share: float
     fail_only: bool = False
+    band: Band = WHOLE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +85,12 @@ class Bounds:
 def plan_for(budget: Budget) -> tuple[Look, ...]:
     """When a series of blocks of CALLS calls is judged; the last look ends it.
 
-    The shares of the looks sum up to at most 1 (Bonferroni), so that the whole plan errs no more often than the
-    confidence says. A look cut short by a time limit uses the share of the look it would have been.
+    The shares of the looks sum up to 1 (Bonferroni), so that the whole plan errs no more often than the confidence
+    says. A series cut short by a time limit is judged with the share of the look it was on the way to and no band.
     """
-    first = max(_FIRST_ROUNDS, math.ceil(samples_needed(budget, share=_SHARES[0]) / CALLS))
-    early = tuple(Look(rounds=rounds, share=share, fail_only=True) for rounds, share in _EARLY)
-    return early + tuple(Look(rounds=first * 2**i, share=share) for i, share in enumerate(_SHARES))
+    first = max(_FIRST_ROUNDS, math.ceil(samples_needed(budget, share=_LOOKS[0][0]) / CALLS))
+    early = [Look(rounds=rounds, share=share, band=band, fail_only=True) for rounds, share, band in _EARLY]
+    return (*early, *(Look(rounds=first * 2**i, share=share, band=band) for i, (share, band) in enumerate(_LOOKS)))
 
 
 def judge(
@@ -88,6 +100,7 @@ def judge(
     batch: int,
     *,
     share: float = 1.0,
+    band: Band = WHOLE,
     looks: int | None = None,
 ) -> Verdict:
     """Pass, fail or inconclusive for the samples of one batch size.
@@ -96,7 +109,8 @@ def judge(
         samples_ms: every sample in order, in ms for the whole batch; nothing may be clipped.
         blocks: how many consecutive samples each block holds; blocks are spread over time. Empty: one single block.
         share: the part of the allowed error (one minus the confidence) that this look at a growing series may use.
-        looks: the same said as a number of equal looks.
+        band: what is decided at this look is a percentile below the first or above the second, times the budget.
+        looks: the same as `share` said as a number of equal looks.
     """
     share = share if looks is None else 1.0 / looks
     wrong = _not_a_latency(samples_ms)
@@ -105,7 +119,7 @@ def judge(
     if not samples_ms:
         return Verdict(status="inconclusive", reasons=("There is no sample.",))
     latencies = np.asarray(samples_ms, dtype=np.float64) / (batch if budget.per == "item" else 1)
-    found = weigh(latencies, blocks, budget, share=share)
+    found = weigh(latencies, blocks, budget, share=share, band=band)
     allowed = _allowed(budget)
     told = _told(latencies, found, budget)
     if found.upper < allowed:
@@ -115,9 +129,11 @@ def judge(
     return Verdict(status="inconclusive", reasons=(f"{told}: not decided. {_more(found, budget, share)}",))
 
 
-def weigh(latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0) -> Evidence:
+def weigh(
+    latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0, band: Band = WHOLE
+) -> Evidence:
     """The one-sided bounds on the share of calls over the budget, for latencies in the budget's own unit."""
-    found = weigh_many(latencies[np.newaxis], blocks, budget, share=share)
+    found = weigh_many(latencies[np.newaxis], blocks, budget, share=share, band=band)
     return Evidence(
         samples=latencies.size,
         blocks=len(blocks) or 1,
@@ -128,7 +144,9 @@ def weigh(latencies: Array, blocks: Sequence[int], budget: Budget, *, share: flo
     )
 
 
-def weigh_many(latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0) -> Bounds:
+def weigh_many(
+    latencies: Array, blocks: Sequence[int], budget: Budget, *, share: float = 1.0, band: Band = WHOLE
+) -> Bounds:
     """The same bounds for many series of equal shape: one series in each row.
 
     Raises:
@@ -138,10 +156,10 @@ def weigh_many(latencies: Array, blocks: Sequence[int], budget: Budget, *, share
     counts = list(blocks) or [samples]
     if sum(counts) != samples or min(counts) < 1:
         raise ValueError(f"blocks hold {sum(counts)} samples, not {samples}")
-    few = len(counts) < SURE_BLOCKS
-    nearly = latencies > budget.latency_ms * (_NEAR if few else 1.0)
-    clearly = latencies > budget.latency_ms * (_FAR if few else 1.0)
-    effect = _design_effect(latencies, (nearly, clearly) if few else (nearly,), counts, budget)
+    if len(counts) < SURE_BLOCKS:
+        band = (min(band[0], _NEAR), max(band[1], _FAR))
+    nearly, clearly = (latencies > budget.latency_ms * end for end in band)
+    effect = _design_effect(latencies, (nearly, clearly), counts, budget, last=band == WHOLE)
     alpha = (1.0 - budget.confidence) * share
     return Bounds(
         over=(latencies > budget.latency_ms).sum(axis=1),
@@ -168,7 +186,9 @@ def _not_a_latency(samples_ms: Sequence[float]) -> str:
     )
 
 
-def _design_effect(latencies: Array, exceeding: Sequence[Array], counts: list[int], budget: Budget) -> Array:
+def _design_effect(
+    latencies: Array, exceeding: Sequence[Array], counts: list[int], budget: Budget, *, last: bool
+) -> Array:
     """How many samples count as one in each row, at least 1.
 
     The variance between blocks is taken at the budget and at the samples' own percentiles: a clustered series that
@@ -185,7 +205,7 @@ def _design_effect(latencies: Array, exceeding: Sequence[Array], counts: list[in
     for tail in (_allowed(budget), min(0.5, 2 * _allowed(budget))):
         rank = max(0, math.ceil((1 - tail) * samples) - 1)
         own = np.partition(latencies, rank, axis=1)[:, rank : rank + 1]
-        clustering = _most_clustering(latencies > own, merged)
+        clustering = _most_clustering(latencies > own, merged[: _OWN_MERGED if last else None])
         effect = np.where(own[:, 0] >= _NEAR * budget.latency_ms, np.maximum(effect, clustering), effect)
     return effect
 
