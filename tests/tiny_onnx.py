@@ -85,3 +85,30 @@ def custom(path: Path) -> Path:
     """An operator of a domain that nothing here knows."""
     nodes = [helper.make_node("Frobnicate", ["x"], ["y"], domain="com.example.ops")]
     return _save(path, nodes, ["batch", 3], ["batch", 3])
+
+
+def half(path: Path) -> Path:
+    """Conv with float16 weights and values."""
+    kernel = numpy_helper.from_array(numpy_helper.to_array(_kernel()).astype(np.float16), "w")
+    node = helper.make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    graph = helper.make_graph(
+        [node],
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, ["batch", 3, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, ["batch", 4, 8, 8])],
+        [kernel],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def dynamic(path: Path) -> Path:
+    """A matrix product whose values are quantized call by call."""
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("MatMulInteger", ["q", "w", "zero"], ["sum"]),
+        helper.make_node("Cast", ["sum"], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["float", "scale"], ["y"]),
+    ]
+    weights = np.random.default_rng(0).integers(-100, 100, (3, 4)).astype(np.int8)
+    return _save(path, nodes, ["batch", 3], ["batch", 4], numpy_helper.from_array(weights, "w"))

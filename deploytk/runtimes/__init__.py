@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from deploytk import plugins
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 
+T = TypeVar("T")
 Feed = Mapping[str, np.ndarray]
 #: Options of a runtime by name, as the user wrote them: {"hint": "throughput"}.
 Options = Mapping[str, str]
@@ -53,3 +54,46 @@ def require_known(runtime: str, options: Options, known: Mapping[str, str]) -> N
     for name in options:
         if name not in known:
             raise InputError(plugins.unknown(f"option of the runtime {runtime}", name, known))
+
+
+def chosen(runtime: str, options: Options, name: str, values: Mapping[str, T], default: str) -> T:
+    """What the value of one option stands for in `values`; the default's where it is not given.
+
+    Raises:
+        InputError: the value is none of them; the nearest is suggested.
+    """
+    given = options.get(name, default)
+    if given not in values:
+        near = plugins.suggestion(given, values)
+        raise InputError(f"{runtime}: {name} cannot be {given!r}{near or '.'} Known: {', '.join(values)}")
+    return values[given]
+
+
+def whole_number(runtime: str, options: Options, name: str) -> int | None:
+    """The value of one option as a number of 1 or more; None where it is not given.
+
+    Raises:
+        InputError: it is no such number.
+    """
+    given = options.get(name)
+    if given is None:
+        return None
+    if not given.isdecimal() or int(given) < 1:
+        raise InputError(f"{runtime}: {name} must be a whole number of 1 or more, not {given!r}")
+    return int(given)
+
+
+def require_fits(feed: Feed, spec: TensorSpec) -> np.ndarray:
+    """The value for one input, contiguous in memory.
+
+    Raises:
+        InputError: it is missing, or has another dtype or shape than the model's.
+    """
+    value = feed.get(spec.name)
+    if value is None:
+        raise InputError(f"the model's input {spec.name!r} is missing; given: {', '.join(feed) or 'nothing'}")
+    if value.shape != spec.shape or value.dtype.name != spec.dtype:
+        raise InputError(
+            f"input {spec.name!r} must be {spec.dtype} {list(spec.shape)}, not {value.dtype.name} {list(value.shape)}"
+        )
+    return np.ascontiguousarray(value)

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 from deploytk.graphs import litert as graphs
 from deploytk.graphs import litert_batch
-from deploytk.runtimes import Feed, FixedBatch, Options, require_known
+from deploytk.runtimes import Feed, FixedBatch, Options, chosen, precision, require_fits, require_known
 
 FORMATS = ("tflite",)
 DISTRIBUTIONS = ("ai-edge-litert",)
-OPTIONS: dict[str, str] = {}
+OPTIONS = {"xnnpack": "on (default): XNNPACK's kernels where it has them; off: LiteRT's own"}
+_RESOLVERS = {"on": OpResolverType.AUTO, "off": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+Make = Callable[[], Interpreter]
 #: An item computed in a batch may differ from the same item alone by rounding, no more: quantization steps, or
 #: parts of the largest value.
 _STEPS, _RELATIVE = 1.0, 1e-3
@@ -27,16 +31,11 @@ _STEPS, _RELATIVE = 1.0, 1e-3
 class LiteRtSession:
     """A .tflite file loaded and allocated: the Session protocol of `deploytk.runtimes`."""
 
-    def __init__(self, interpreter: Interpreter, threads: int) -> None:
-        self._interpreter = interpreter
-        self._at_in, self.inputs = _specs(interpreter.get_input_details())
-        self._at_out, self.outputs = _specs(interpreter.get_output_details())
-        self.details: dict[str, Any] = {
-            "provider": _provider(interpreter),
-            "threads": threads,
-            "version": metadata.version("ai-edge-litert"),
-            "rebatched": False,
-        }
+    def __init__(self, make: Make, details: dict[str, Any]) -> None:
+        self._make, self._interpreter = make, make()
+        self._at_in, self.inputs = _specs(self._interpreter.get_input_details())
+        self._at_out, self.outputs = _specs(self._interpreter.get_output_details())
+        self.details: dict[str, Any] = {**details, "provider": _provider(self._interpreter)}
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
         """The outputs by name, in the dtypes and the order of `outputs`.
@@ -45,9 +44,13 @@ class LiteRtSession:
             InputError: an input is missing, or has another dtype or shape than the model's.
         """
         for spec, index in zip(self.inputs, self._at_in, strict=True):
-            self._interpreter.set_tensor(index, _checked(feed, spec))
+            self._interpreter.set_tensor(index, require_fits(feed, spec))
         self._interpreter.invoke()
         return {s.name: self._interpreter.get_tensor(i) for s, i in zip(self.outputs, self._at_out, strict=True)}
+
+    def another(self) -> Self:
+        """A second interpreter on the same file: one alone is not for two threads."""
+        return type(self)(self._make, self.details)
 
 
 def open_session(path: Path, *, batch: int | None, threads: int | None, options: Options = {}) -> LiteRtSession:  # noqa: B006
@@ -58,33 +61,39 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
         FixedBatch: the file cannot honestly be run at this batch size.
     """
     require_known("litert", options, OPTIONS)
+    resolver = chosen("litert", options, "xnnpack", _RESOLVERS, "on")
     graph = graphs.read(path)
     if graph.compiled:
         raise InputError(
             f"{path}: compiled by Vela for an Ethos-U, so no host can run it; give the INT8 model from before Vela"
         )
     count = threads or _cores()
+    details = _details(graph, count)
     own = _own_batch(graph)
     if batch is None or batch == own:
-        return LiteRtSession(_allocated(path, graph, count), count)
+        return LiteRtSession(lambda: _allocated(path, graph, count, resolver), details)
     if own != 1:
         raise FixedBatch(f"{path.name} has batch size {own or 'none'} and cannot be run at {batch}")
-    return _rebatched(path, graph, batch, count)
+    one = LiteRtSession(lambda: _allocated(path, graph, count, resolver), details)
+    return _rebatched(path, one, batch, count, resolver)
 
 
-def _rebatched(path: Path, graph: graphs.Graph, batch: int, threads: int) -> LiteRtSession:
+def _rebatched(path: Path, one: LiteRtSession, batch: int, threads: int, resolver: OpResolverType) -> LiteRtSession:
     """The batch 1 file made one of `batch`, and proved: items of the batch come out as they do alone."""
-    one = LiteRtSession(_allocated(path, graph, threads), threads)
-    interpreter = Interpreter(model_content=litert_batch.rebatched(path, batch), num_threads=threads)
-    for detail in interpreter.get_input_details():
-        interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:].tolist()])
-    try:
+    content = litert_batch.rebatched(path, batch)
+
+    def make() -> Interpreter:
+        interpreter = Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+        for detail in interpreter.get_input_details():
+            interpreter.resize_tensor_input(detail["index"], [batch, *detail["shape"][1:].tolist()])
         interpreter.allocate_tensors()
-        many = LiteRtSession(interpreter, threads)
+        return interpreter
+
+    try:
+        many = LiteRtSession(make, {**one.details, "rebatched": True})
         _prove(one, many, batch)
     except (RuntimeError, ValueError) as error:  # a RESHAPE to a constant shape and the like
         raise FixedBatch(f"{path.name} holds batch size 1: {str(error).splitlines()[0]}") from error
-    many.details["rebatched"] = True
     return many
 
 
@@ -121,20 +130,9 @@ def random_input(spec: TensorSpec, seed: int = 0) -> np.ndarray:
     return random.random(shape).astype(kind)
 
 
-def _checked(feed: Feed, spec: TensorSpec) -> np.ndarray:
-    if spec.name not in feed:
-        raise InputError(f"the model's input {spec.name!r} is missing; given: {', '.join(feed) or 'nothing'}")
-    given = np.ascontiguousarray(feed[spec.name])
-    if given.shape != spec.shape or given.dtype.name != spec.dtype:
-        raise InputError(
-            f"input {spec.name!r} must be {spec.dtype} {list(spec.shape)}, not {given.dtype.name} {list(given.shape)}"
-        )
-    return given
-
-
-def _allocated(path: Path, graph: graphs.Graph, threads: int) -> Interpreter:
+def _allocated(path: Path, graph: graphs.Graph, threads: int, resolver: OpResolverType) -> Interpreter:
     try:
-        interpreter = Interpreter(model_path=str(path), num_threads=threads)
+        interpreter = Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=resolver)
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         why = f"it has custom operators ({', '.join(graph.custom_ops)})" if graph.custom_ops else str(error)[:200]
@@ -146,6 +144,29 @@ def _own_batch(graph: graphs.Graph) -> int | None:
     """The leading dimension that all inputs share; None where they share none."""
     leading = {t.shape[0] if t.shape else 0 for t in graph.inputs}
     return leading.pop() if len(leading) == 1 and 0 not in leading else None
+
+
+def _details(graph: graphs.Graph, threads: int) -> dict[str, Any]:
+    return {
+        "precision": precision.told(Counter(k for node in graph.nodes for k in _kind(node)), otherwise=_io(graph)),
+        "threads": threads,
+        "version": metadata.version("ai-edge-litert"),
+        "rebatched": False,
+    }
+
+
+def _kind(node: graphs.Node) -> Iterator[str]:
+    """The precision of one operator with weights: float kernels quantize their values for int8 weights themselves."""
+    constants = [t for t in node.inputs if t.constant]
+    if not node.macs or not constants:
+        return
+    values = next((t.dtype for t in node.inputs if not t.constant), constants[0].dtype)
+    reduced = constants[0].dtype in graphs.INTEGER and values == "float32"
+    yield f"dynamic {constants[0].dtype}" if reduced else values
+
+
+def _io(graph: graphs.Graph) -> str:
+    return graph.outputs[0].dtype if graph.outputs else "unknown"
 
 
 def _provider(interpreter: Interpreter) -> str:

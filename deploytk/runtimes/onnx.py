@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import onnx
 import onnxruntime as ort
+import psutil
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
-from deploytk.runtimes import Feed, FixedBatch, Options, require_known
+from deploytk.runtimes import Feed, FixedBatch, Options, chosen, onnx_readback, require_known
+from deploytk.runtimes.rebatching import Run, own_batch, prove, with_batch
 
 FORMATS = ("onnx",)
 DISTRIBUTIONS = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
-OPTIONS: dict[str, str] = {}
+OPTIONS = {
+    "optimization": "how far the graph is optimised: all (default), extended, basic or off",
+    "spin": "on (default): idle threads wait busily, which takes the cores from other models of the process; off",
+}
 
 #: Operator domains that ONNX Runtime brings itself.
 _OWN_DOMAINS = frozenset(
@@ -29,19 +35,39 @@ _OWN_DOMAINS = frozenset(
     }
 )  # fmt: skip
 _PREAMBLE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?")
-#: How far a re-batched item may be from the same item at the file's own batch: kernels sum in another order.
-_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
+_SPIN = "session.intra_op.allow_spinning"
+_LEVELS = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "off": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
 
 
 class OnnxSession:
     """An ONNX model in ONNX Runtime: see `deploytk.runtimes.Session`."""
 
-    def __init__(self, session: ort.InferenceSession, *, batch: int | None, rebatched: bool) -> None:
-        self._session = session
-        self.inputs = tuple(_with_batch(spec, batch) for spec in _specs(session.get_inputs()))
-        self.outputs = tuple(_with_batch(spec, batch) for spec in _specs(session.get_outputs()))
+    def __init__(self, session: ort.InferenceSession, wanted: Wanted, *, batch: int | None, rebatched: bool) -> None:
+        self._session, self._wanted, self._rebatched = session, wanted, rebatched
+        self.inputs = tuple(with_batch(spec, batch) for spec in _specs(session.get_inputs()))
+        self.outputs = tuple(with_batch(spec, batch) for spec in _specs(session.get_outputs()))
         self._output_names = [spec.name for spec in self.outputs]
-        self.details: dict[str, Any] = _details(session) | {"rebatched": rebatched}
+
+    @cached_property
+    def details(self) -> dict[str, Any]:
+        """What was really got; read back when it is first asked for, so that it is no part of the time to load."""
+        options = self._session.get_session_options()
+        wanted = self._wanted
+        return {
+            "provider": self._session.get_providers()[0],
+            "precision": onnx_readback.effective(wanted.path, wanted.session_options, [wanted.provider]),
+            "threads": wanted.threads_got,
+            "threads_by": "asked" if wanted.threads else "ONNX Runtime's default, one per physical core",
+            "graph_optimization": options.graph_optimization_level.name,
+            "spin": "off" if options.get_session_config_entry(_SPIN) == "0" else "on",
+            "version": ort.__version__,
+            "rebatched": self._rebatched,
+        }
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
         """The outputs by name."""
@@ -52,52 +78,100 @@ class OnnxSession:
         return self
 
 
+@dataclass(kw_only=True)
+class Wanted:
+    """What is asked of ONNX Runtime for one file, and the threads that it then really has."""
+
+    path: Path
+    runtime: str
+    provider: str
+    threads: int | None
+    options: Options
+    threads_got: int = 0
+
+    def session_options(self) -> ort.SessionOptions:
+        """Fresh options; errors only in the log, which also come as exceptions."""
+        made = ort.SessionOptions()
+        made.log_severity_level = 3
+        made.intra_op_num_threads = self.threads or 0
+        made.inter_op_num_threads = 1
+        made.graph_optimization_level = chosen(self.runtime, self.options, "optimization", _LEVELS, "all")
+        made.add_session_config_entry(_SPIN, chosen(self.runtime, self.options, "spin", {"on": "1", "off": "0"}, "on"))
+        return made
+
+
 def open_session(path: Path, *, batch: int | None, threads: int | None, options: Options = {}) -> OnnxSession:  # noqa: B006
     """The model at `path`, ready to run `batch` items at a time (None: any number, or the file's own).
 
     Raises:
         InputError: not loadable (operators of a domain that is not installed are named), or another dimension than
-            the batch is free.
+            the batch is free; an option, or a value of one, that does not exist.
         FixedBatch: the file holds another batch size and does not give the same results at this one.
     """
-    require_known("onnx", options, OPTIONS)
-    session = _load(path, path, threads)
+    return opened(Wanted(path=path, runtime="onnx", provider=PROVIDER, threads=threads, options=options), batch)
+
+
+def opened(wanted: Wanted, batch: int | None) -> OnnxSession:
+    """The session for a file with whichever provider is wanted; errors as for `open_session`."""
+    require_known(wanted.runtime, wanted.options, OPTIONS)
+    path = wanted.path
+    session = _load(wanted, path)
     if not session.get_outputs():
         raise InputError(f"{path}: the graph has no output")
-    specs = _specs(session.get_inputs())
     if batch is None:
-        return OnnxSession(session, batch=None, rebatched=False)
-    _refuse_other_free_dimensions(path, specs)
-    own = _own_batch(path, specs)
+        return OnnxSession(session, wanted, batch=None, rebatched=False)
+    specs = _specs(session.get_inputs())
+    own = own_batch(path, specs)
     if own is None or own == batch:
-        return OnnxSession(session, batch=batch, rebatched=False)
+        return OnnxSession(session, wanted, batch=batch, rebatched=False)
     try:
-        rebatched = _load(path, _rebatched(path, own), threads)
+        rebatched = _load(wanted, _rebatched(path, own))
     except InputError as error:
         raise FixedBatch(f"{path.name}: fixed at batch {own}, and not loadable with a free one") from error
-    _prove_rebatched(path, session, rebatched, own, batch)
-    return OnnxSession(rebatched, batch=batch, rebatched=True)
+    outputs = [o.name for o in session.get_outputs()]
+    prove(path.name, _runner(session), _runner(rebatched), specs, outputs, own, batch)
+    return OnnxSession(rebatched, wanted, batch=batch, rebatched=True)
 
 
-def _load(path: Path, model: Path | bytes, threads: int | None) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.log_severity_level = 3  # errors only; they also come as exceptions
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
+def _runner(session: ort.InferenceSession) -> Run:
+    def run(feed: Feed) -> list[np.ndarray]:
+        try:
+            return list(session.run(None, dict(feed)))
+        except Exception as error:  # onnxruntime's exceptions have no common base
+            raise RuntimeError(_first_line(error)) from error
+
+    return run
+
+
+def _load(wanted: Wanted, model: Path | bytes) -> ort.InferenceSession:
+    options = wanted.session_options()
+    before = _threads_of_process()
     try:
         session = ort.InferenceSession(
-            model if isinstance(model, bytes) else str(model), sess_options=options, providers=[PROVIDER]
+            model if isinstance(model, bytes) else str(model), sess_options=options, providers=[wanted.provider]
         )
     except MemoryError:
         raise
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise InputError(_why_not_loaded(path, error)) from error
+        raise InputError(_why_not_loaded(wanted.path, error)) from error
     # ONNX Runtime falls back to another provider without an error.
     used = session.get_providers()[0]
-    if used != PROVIDER:
-        raise InputError(f"{path}: ONNX Runtime uses {used}, not {PROVIDER}")
+    if used != wanted.provider:
+        raise InputError(f"{wanted.path}: ONNX Runtime uses {used}, not {wanted.provider}")
+    wanted.threads_got = options.intra_op_num_threads or _default_threads(used, _threads_of_process() - before)
     return session
+
+
+def _default_threads(provider: str, made: int) -> int:
+    """The threads of a session that was not told a number, which ONNX Runtime does not say.
+
+    It makes a pool of one less than it uses, as the caller's thread works too; a GPU's driver makes threads as well.
+    """
+    return made + 1 if provider == PROVIDER else psutil.cpu_count(logical=False) or 1
+
+
+def _threads_of_process() -> int:
+    return int(psutil.Process().num_threads())
 
 
 def _why_not_loaded(path: Path, error: Exception) -> str:
@@ -149,39 +223,6 @@ def _dtype(said: str) -> str:
     return {"float": "float32", "double": "float64", "string": "str"}.get(inner, inner)
 
 
-def _with_batch(spec: TensorSpec, batch: int | None) -> TensorSpec:
-    if batch is None or not spec.shape:
-        return spec
-    return replace(spec, shape=(batch, *spec.shape[1:]))
-
-
-def _refuse_other_free_dimensions(path: Path, specs: Sequence[TensorSpec]) -> None:
-    free = [f"{s.name}[{i}] ({d})" for s in specs for i, d in enumerate(s.shape) if i > 0 and isinstance(d, str)]
-    if free:
-        raise InputError(
-            f"{path}: dimensions other than the batch are free: {', '.join(free)}; "
-            "export the model with fixed sizes for them, so that it is known what is measured"
-        )
-
-
-def _own_batch(path: Path, specs: Sequence[TensorSpec]) -> int | None:
-    """The batch size the file holds, None where it is free.
-
-    Raises:
-        InputError: there is no input with a leading dimension, so no batch.
-        FixedBatch: the inputs have no leading dimension in common.
-    """
-    if not any(s.shape for s in specs):
-        raise InputError(f"{path}: no input has a batch dimension ({len(specs)} inputs); this bench is by batch size")
-    leading = {s.shape[0] for s in specs if s.shape}
-    numbers = {d for d in leading if isinstance(d, int)}
-    if not numbers and leading:
-        return None
-    if len(leading) != 1:
-        raise FixedBatch(f"{path.name}: its inputs have no batch dimension in common: {[s.shape for s in specs]}")
-    return numbers.pop()
-
-
 def _rebatched(path: Path, own: int) -> bytes:
     """The model with a free leading dimension on its inputs, shapes that follow from the old one forgotten."""
     model = onnx.load(str(path))
@@ -199,7 +240,7 @@ def _rebatched(path: Path, own: int) -> bytes:
 
 
 def _free_reshapes(graph: Any, own: int) -> None:
-    """Let constant shapes of Reshape that begin with the old batch follow the data; `_prove_rebatched` judges it."""
+    """Let constant shapes of Reshape that begin with the old batch follow the data; `rebatching.prove` judges it."""
     constants = _constant_shapes(graph)
     weights = {w.name for w in graph.initializer}
     for index, node in enumerate(n for n in graph.node if n.op_type == "Reshape"):
@@ -220,59 +261,3 @@ def _constant_shapes(graph: Any) -> dict[str, np.ndarray]:
     tensors |= {n.output[0]: a.t for n in constants for a in n.attribute if a.name == "value"}
     wanted = {name: t for name, t in tensors.items() if t.data_type == onnx.TensorProto.INT64}
     return {name: onnx.numpy_helper.to_array(t) for name, t in wanted.items()}
-
-
-def _prove_rebatched(
-    path: Path, original: ort.InferenceSession, rebatched: ort.InferenceSession, own: int, batch: int
-) -> None:
-    """Nothing; raises FixedBatch unless each item of the re-batched model gives what it gives in the file itself."""
-    whole = _random_feed(_specs(original.get_inputs()), own * -(-batch // own))
-    held = f"{path.name}: fixed at batch {own}; at {batch}"
-    try:
-        got = rebatched.run(None, {name: value[:batch] for name, value in whole.items()})
-    except Exception as error:  # whatever onnxruntime raises for a graph that cannot run at this size
-        raise FixedBatch(f"{held} it fails: {_first_line(error)}") from error
-    starts = range(0, len(next(iter(whole.values()))), own)
-    parts = [original.run(None, {name: value[at : at + own] for name, value in whole.items()}) for at in starts]
-    for index, spec in enumerate(_specs(original.get_outputs())):
-        expected = np.concatenate([np.atleast_1d(p[index]) for p in parts])[:batch]
-        wrong = _differs(expected, np.asarray(got[index]), batch)
-        if wrong:
-            raise FixedBatch(f"{held} its output {spec.name} {wrong}")
-
-
-def _differs(expected: np.ndarray, got: np.ndarray, batch: int) -> str:
-    if got.ndim == 0 or got.shape[0] != batch:
-        return f"has shape {got.shape}, which does not begin with {batch}"
-    if got.shape != expected.shape:
-        return f"has shape {got.shape} instead of {expected.shape}"
-    if not np.issubdtype(got.dtype, np.number):
-        return "" if (expected == got).all() else "differs from the file's own results"
-    wanted, given = expected.astype(np.float64), got.astype(np.float64)
-    if np.issubdtype(got.dtype, np.integer):
-        # A rounding that falls the other way moves a quantized value by one step.
-        return "" if np.abs(wanted - given).max(initial=0) <= 1 else "differs from the file's own results"
-    scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=1.0))
-    same = np.allclose(wanted, given, rtol=_RELATIVE, atol=_ABSOLUTE * scale, equal_nan=True)
-    return "" if same else "differs from the file's own results"
-
-
-def _random_feed(specs: Sequence[TensorSpec], batch: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    feed = {}
-    for spec in specs:
-        shape = (batch, *(int(d) for d in spec.shape[1:]))
-        dtype = np.dtype(spec.dtype)
-        values = rng.random(shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
-        feed[spec.name] = values.astype(dtype)
-    return feed
-
-
-def _details(session: ort.InferenceSession) -> dict[str, Any]:
-    options = session.get_session_options()
-    return {
-        "provider": session.get_providers()[0],
-        "threads": options.intra_op_num_threads or "default (one per physical core)",
-        "graph_optimization": options.graph_optimization_level.name,
-        "version": ort.__version__,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,54 @@ def test_a_session_says_what_it_runs_on_and_gives_outputs_by_name(data_dir: Path
 def test_all_cores_are_the_default(tmp_path: Path) -> None:
     path = tiny_litert.network(tmp_path / "m.tflite", "relu")
     assert litert.open_session(path, batch=None, threads=None).details["threads"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("image_classification/trained_models/pretrainedResnet_quant.tflite", "int8"),
+        ("image_classification/trained_models/pretrainedResnet.tflite", "float32"),
+        # Named float32, and its convolutions hold int8 weights.
+        (
+            "keyword_spotting/trained_models/kws_ref_model_float32.tflite",
+            "dynamic int8 (5 of 10 weighted operators), float32 (5)",
+        ),
+    ],
+)
+def test_precision_is_counted_in_the_graph(data_dir: Path, name: str, precision: str) -> None:
+    session = litert.open_session(data_dir / "mlperf_tiny/benchmark/training" / name, batch=None, threads=1)
+    assert session.details["precision"] == precision
+
+
+def test_without_xnnpack_the_results_are_the_same(data_dir: Path) -> None:
+    fast = litert.open_session(data_dir / RESNET, batch=1, threads=1)
+    plain = litert.open_session(data_dir / RESNET, batch=1, threads=1, options={"xnnpack": "off"})
+    assert (fast.details["provider"], plain.details["provider"]) == ("XNNPACK", "reference")
+    feed = {fast.inputs[0].name: litert.random_input(fast.inputs[0])}
+    np.testing.assert_allclose(*(next(iter(s.run(feed).values())).astype(int) for s in (fast, plain)), atol=1)
+
+
+def test_wrong_options_are_refused_with_the_nearest(data_dir: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'xnnpack'"):
+        litert.open_session(data_dir / RESNET, batch=1, threads=1, options={"xnpack": "on"})
+    with pytest.raises(InputError, match="xnnpack cannot be 'no'"):
+        litert.open_session(data_dir / RESNET, batch=1, threads=1, options={"xnnpack": "no"})
+
+
+@pytest.mark.parametrize("batch", [1, 4])
+def test_a_second_request_runs_beside_the_first(data_dir: Path, batch: int) -> None:
+    first = litert.open_session(data_dir / RESNET, batch=batch, threads=1)
+    second = first.another()
+    assert second.details == first.details
+    feeds = [{first.inputs[0].name: litert.random_input(first.inputs[0], seed=seed)} for seed in (1, 2)]
+    alone = [next(iter(first.run(feed).values())) for feed in feeds]
+    with ThreadPoolExecutor(2) as pool:
+        jobs = [
+            pool.submit(lambda s=s, f=f: [next(iter(s.run(f).values())) for _ in range(20)])
+            for s, f in zip((first, second), feeds, strict=True)
+        ]
+    for expected, job in zip(alone, jobs, strict=True):
+        np.testing.assert_array_equal(job.result(), [expected] * 20)
 
 
 def test_a_batch_gives_each_item_what_it_gives_alone(data_dir: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import re
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +43,73 @@ def test_details_say_what_was_really_got(tmp_path: Path) -> None:
     assert session.details["threads"] == 2
     assert session.details["version"] == onnxruntime.__version__
     assert session.details["graph_optimization"] == "ORT_ENABLE_ALL"
+
+
+def test_threads_that_were_not_asked_for_are_counted(tmp_path: Path) -> None:
+    details = onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=None).details
+    assert (type(details["threads"]), details["threads"] >= 1) == (int, True)
+    assert "default" in details["threads_by"]
+
+
+def test_options_are_set_and_read_back(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx")
+    given = onnx.open_session(path, batch=1, threads=1, options={"optimization": "off", "spin": "off"})
+    assert (given.details["graph_optimization"], given.details["spin"]) == ("ORT_DISABLE_ALL", "off")
+    np.testing.assert_allclose(
+        given.run({"x": images(1)})["y"],
+        onnx.open_session(path, batch=1, threads=1).run({"x": images(1)})["y"],
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"optimisation": "all"}, "no option of the runtime onnx 'optimisation'; did you mean 'optimization'"),
+        ({"optimization": "basics"}, "optimization cannot be 'basics'; did you mean 'basic'"),
+    ],
+)
+def test_wrong_options_are_refused_with_the_nearest(tmp_path: Path, options: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=1, options=options)
+
+
+def test_the_second_request_is_the_session_itself(tmp_path: Path) -> None:
+    session = onnx.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=1)
+    assert session.another() is session
+
+
+def test_float16_without_a_kernel_is_float32_whatever_the_file_says(tmp_path: Path) -> None:
+    """On x86 there is no float16 convolution on the CPU: casts are put around a float32 one."""
+    session = onnx.open_session(tiny_onnx.half(tmp_path / "m.onnx"), batch=1, threads=1)
+    assert session.inputs[0].dtype == "float16"
+    assert session.details["precision"] == ("float32" if platform.machine() == "x86_64" else "float16")
+
+
+def test_dynamic_quantization_is_named(tmp_path: Path) -> None:
+    session = onnx.open_session(tiny_onnx.dynamic(tmp_path / "m.onnx"), batch=2, threads=1)
+    assert session.details["precision"] == "dynamic int8"
+
+
+def test_a_float_model_named_int8_is_float32(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "model_int8.onnx")
+    assert onnx.open_session(path, batch=1, threads=1).details["precision"] == "float32"
+
+
+def test_int8_is_what_onnx_runtime_fused_and_nothing_without_fusing(data_dir: Path) -> None:
+    path = data_dir / "mlperf_tiny_qdq_onnx/kws/K1_BOARD_V1.0/models/kws_ref_model.onnx"
+    got = {
+        level: onnx.open_session(path, batch=None, threads=1, options={"optimization": level}).details["precision"]
+        for level in ("all", "basic")
+    }
+    assert got == {"all": "int8", "basic": "float32"}
+
+
+def test_a_part_in_int8_is_counted(data_dir: Path) -> None:
+    """A third of this ResNet's convolutions have no QuantizeLinear right behind them, so they run in float32."""
+    path = data_dir / "mlperf_tiny_qdq_onnx/ic/K1_BOARD_V1.0/models/resnet.onnx"
+    told = onnx.open_session(path, batch=None, threads=1).details["precision"]
+    assert re.fullmatch(r"int8 \(\d+ of 10 weighted operators\), float32 \(\d+\)", told)
 
 
 def test_another_provider_than_asked_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
