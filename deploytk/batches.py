@@ -47,6 +47,12 @@ def parse_batches(text: str) -> list[int]:
     return sorted(sizes)
 
 
+def may_go_between(text: str) -> bool:
+    """Whether batch sizes between the listed ones are meant too: `1..64` names a range, `1,2,4` and a step do not."""
+    found = _RANGE.fullmatch(text.strip())
+    return found is not None and not found[3]
+
+
 def _require_possible(asked: str, largest: int) -> None:
     if largest > LARGEST:
         raise InputError(f"batches {asked}: the largest batch size that deploytk tries is {LARGEST}")

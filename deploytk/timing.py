@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
@@ -12,11 +13,14 @@ import numpy as np
 
 Feed = Mapping[str, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
-Run = Callable[[Feed], Outputs]
+#: One call of what is measured: turn after turn with another input.
+Run = Callable[[int], Outputs]
 
-_WINDOW = 5
 _MOST_LEAD = 50
-_STEADY = 0.1  # the medians of two windows differ by less than this fraction
+_STEADY_CALLS = 10
+_LEAST_SERIES = 6
+#: A change-point counts where the medians before and after it differ by this fraction, and chance (Pettitt) is rarer.
+_CHANGED, _CHANCE = 0.05, 0.1
 
 
 @contextmanager
@@ -33,52 +37,74 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def sample(
-    run: Run, feeds: Sequence[Feed], *, start: int, calls: int, lead_ms: float = 0.0
+    run: Run, *, start: int, calls: int, lead_ms: float = 0.0, after: Callable[[], None] | None = None
 ) -> tuple[list[float], list[float], Outputs]:
-    """(latencies of the lead-in, of each call in ms, outputs of the last) for calls that rotate over `feeds`.
+    """(latencies of the lead-in, of each call in ms, outputs of the last) for the turns from `start` on.
 
-    Nothing but the call is inside the clock. The lead-in are calls that are no samples, for `lead_ms` or 50 calls:
-    after a pause a small model needs several until caches and cores are back.
+    Nothing but the call is inside the clock; `after` is called after each sample, outside it. The lead-in are calls
+    that are no samples, for `lead_ms` or 50 calls: after a pause a small model needs several until caches and cores
+    are back.
     """
     lead: list[float] = []
     samples: list[float] = []
     outputs: Outputs = {}
     with no_garbage_collection():
         while len(lead) < _MOST_LEAD and sum(lead) < lead_ms:
-            lead.append(_timed(run, feeds[(start + len(lead)) % len(feeds)])[0])
-        for index in range(start, start + calls):
-            latency_ms, outputs = _timed(run, feeds[index % len(feeds)])
+            lead.append(_timed(run, start + len(lead))[0])
+        for turn in range(start, start + calls):
+            latency_ms, outputs = _timed(run, turn)
             samples.append(latency_ms)
+            if after:
+                after()
     return lead, samples, outputs
 
 
-def _timed(run: Run, feed: Feed) -> tuple[float, Outputs]:
+def _timed(run: Run, turn: int) -> tuple[float, Outputs]:
     began = perf_counter_ns()
-    outputs = run(feed)
+    outputs = run(turn)
     return (perf_counter_ns() - began) / 1e6, outputs
 
 
-def warm_up(run: Run, feeds: Sequence[Feed], *, most_calls: int = 50, limit_s: float = 10.0) -> list[float]:
-    """Latencies in ms of the calls made until two windows in a row took about the same time.
+def warm_up(run: Run, *, most_calls: int = 60, limit_s: float = 10.0) -> list[float]:
+    """Latencies in ms of the calls made until ten in a row show no change-point.
 
-    It ends after `most_calls` calls or, once one window is full, after `limit_s` seconds: the samples that follow
-    are judged as they are, steady or not.
+    It ends after `most_calls` calls or `limit_s` seconds: the samples that follow are judged as they are.
     """
     samples: list[float] = []
     with no_garbage_collection():
-        while len(samples) < most_calls and not is_steady(samples):
-            if len(samples) >= _WINDOW and sum(samples) > 1000 * limit_s:
-                break
-            samples.append(_timed(run, feeds[len(samples) % len(feeds)])[0])
+        while len(samples) < most_calls and sum(samples) < 1000 * limit_s and not is_steady(samples):
+            samples.append(_timed(run, len(samples))[0])
     return samples
 
 
 def is_steady(samples: Sequence[float]) -> bool:
-    """Whether the last two windows of five calls have medians within 10 % of each other."""
-    if len(samples) < 2 * _WINDOW:
-        return False
-    before, after = median(samples[-2 * _WINDOW : -_WINDOW]), median(samples[-_WINDOW:])
-    return abs(after - before) <= _STEADY * before
+    """Whether ten calls at least have followed the last change of the latency."""
+    return len(samples) - steady_from(samples) >= _STEADY_CALLS
+
+
+def steady_from(samples: Sequence[float]) -> int:
+    """Where the part of the series begins that shows no change-point any more."""
+    start = 0
+    while cut := _change_point(samples[start:]):
+        start += cut
+    return start
+
+
+def _change_point(series: Sequence[float]) -> int:
+    """Where the series changes its level, 0 where it does not: the test of Pettitt (1979), free of any distribution.
+
+    K = max |U_k|, U_k = the sum over i < k <= j of sign(x_j - x_i); p is about 2 exp(-6 K^2 / (n^3 + n^2)).
+    """
+    count = len(series)
+    if count < _LEAST_SERIES:
+        return 0
+    values = np.asarray(series)
+    ranks = np.sign(values[:, None] - values[None, :]).sum(axis=1)
+    cumulated = np.abs(np.cumsum(ranks))[:-1]
+    at = int(np.argmax(cumulated)) + 1
+    chance = 2 * math.exp(-6 * float(cumulated[at - 1]) ** 2 / (count**3 + count**2))
+    before, after = median(series[:at]), median(series[at:])
+    return at if chance < _CHANCE and abs(after - before) > _CHANGED * before else 0
 
 
 def wrong_outputs(outputs: Outputs, batch: int) -> str:
@@ -95,14 +121,4 @@ def wrong_outputs(outputs: Outputs, batch: int) -> str:
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             bad = int(array.size - np.isfinite(array).sum())
             return f"Output {name} holds NaN or infinity ({bad} of {array.size} values)."
-    return ""
-
-
-def same_for_all(outputs: Sequence[Outputs]) -> str:
-    """The sentence that the model ignores its input, when all its outputs are equal for different inputs."""
-    if len(outputs) < 2:
-        return ""
-    first = outputs[0]
-    if all(np.array_equal(first[name], other[name]) for other in outputs[1:] for name in first):
-        return f"All outputs are the same for {len(outputs)} different inputs: the model does not depend on its input."
     return ""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say_last
+from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import Number
+from deploytk.errors import InputError
 
 if TYPE_CHECKING:
+    from deploytk.budget import Budget
     from deploytk.report import Report
 
 _DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)\s*", re.IGNORECASE)
@@ -30,105 +33,260 @@ def milliseconds(_ctx: click.Context, _param: click.Parameter, text: str) -> flo
     return duration_ms
 
 
-def batch_sizes(_ctx: click.Context, _param: click.Parameter, text: str) -> list[int]:
+def batch_sizes(text: str) -> list[int]:
     """The batch sizes, ascending: `1..64` (doubling), `1..64:8` (steps of 8), `1,2,4`."""
     from deploytk.batches import parse_batches
-    from deploytk.errors import InputError
 
+    return parse_batches(text)
+
+
+def thread_count(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | str | None:
+    """A number of threads, or `auto`."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or not int(text):
+        raise click.BadParameter(f"{text!r}: give a number of threads, or auto to have it measured")
+    return int(text)
+
+
+def runtime_options(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    """`("hint=throughput",)` as a dict."""
+    pairs = [text.partition("=") for text in given]
+    wrong = next((name for name, equals, value in pairs if not (name and equals and value)), None)
+    if wrong is not None:
+        raise click.BadParameter(f"{wrong!r}: write NAME=VALUE, for example hint=throughput")
+    return {name: value for name, _, value in pairs}
+
+
+def share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    """`5%` as 0.05; a bare number is meant in percent too."""
     try:
-        return parse_batches(text)
-    except InputError as error:
-        raise click.BadParameter(error.message) from error
+        percent = float(text.strip().removesuffix("%"))
+    except ValueError:
+        percent = -1.0
+    if not 0 < percent < 100:
+        raise click.BadParameter(f"{text!r}: write a percentage, for example 5%")
+    return percent / 100
+
+
+_NUMBERS = (
+    click.option("--batches", default="1", show_default=True, help="1..64 (doubling, and between), 1..64:8 or 1,2,4."),
+    click.option("--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms)."),
+    click.option(
+        "--percentile",
+        type=Number(0, 100, min_open=True, max_open=True),
+        default=95.0,
+        show_default=True,
+        help="Of the latency: what is judged.",
+    ),
+    click.option(
+        "--confidence",
+        type=Number(0.5, 1, min_open=True, max_open=True),
+        default=0.95,
+        show_default=True,
+        help="Of pass and of fail, one-sided.",
+    ),
+    click.option(
+        "--per",
+        type=click.Choice(["batch", "item"]),
+        default="batch",
+        show_default=True,
+        help="The budget holds for a whole batch, or for each item in it.",
+    ),
+    click.option(
+        "--require",
+        type=click.Choice(["any", "all"]),
+        default="any",
+        show_default=True,
+        help="Which of the batch sizes must meet the budget.",
+    ),
+    click.option("--max-memory-mb", type=Number(0, min_open=True), help="Peak memory that a batch size may use."),
+    click.option("--max-size-mb", type=Number(0, min_open=True), help="Largest size of the file."),
+    click.option(
+        "--time-limit",
+        type=Number(0, min_open=True),
+        default=120.0,
+        show_default=True,
+        help="Seconds for the whole sweep.",
+    ),
+)
+_RUNNING = (
+    click.option(
+        "--runtime", multiple=True, help="onnx, openvino, litert, torch ... (default: by the file's content)."
+    ),
+    click.option("--threads", callback=thread_count, help="Threads of the runtime, or auto: measured."),
+    click.option("--option", "options", multiple=True, callback=runtime_options, help="NAME=VALUE of the runtime."),
+    click.option(
+        "--samples",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help=".npz of real inputs (default: drawn ones).",
+    ),
+    click.option(
+        "--boundary",
+        type=click.Choice(["model", "end_to_end"]),
+        default="model",
+        show_default=True,
+        help="What the clock holds: the model's run, or from the image file's bytes to the result.",
+    ),
+    click.option(
+        "--images", multiple=True, type=click.Path(exists=True), help="For end_to_end: a folder, files or a data.yaml."
+    ),
+    click.option("--prepare", help="For end_to_end: detector, classifier or a YAML file (default: by the model)."),
+    click.option(
+        "--after",
+        type=click.Choice(["auto", "nms", "top-k", "none"]),
+        default="auto",
+        show_default=True,
+        help="For end_to_end: what is done with the outputs.",
+    ),
+)
+_OTHERWISE = (
+    click.option("--compare", "side_by_side", is_flag=True, help="Interleave the models or runtimes; tell the ratio."),
+    click.option(
+        "--tolerance", callback=share, default="5%", show_default=True, help="With --compare: how much slower passes."
+    ),
+    click.option("--suite", help="Bench all models of a suite: a shipped name, or a YAML file."),
+    click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), help="Also write JUnit XML here."),
+    click.option(
+        "--out",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Folder for the report and the logs (default runs/bench-MODEL).",
+    ),
+)
+
+
+def _all(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed((*_NUMBERS, *_RUNNING, *_OTHERWISE)):
+        command = option(command)
+    return command
 
 
 @click.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--batches", callback=batch_sizes, default="1", show_default=True, help="1..64 (doubling), 1..64:8 or 1,2,4."
-)
-@click.option("--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms).")
-@click.option(
-    "--percentile",
-    type=Number(0, 100, min_open=True, max_open=True),
-    default=95.0,
-    show_default=True,
-    help="Of the latency: what is judged.",
-)
-@click.option(
-    "--confidence",
-    type=Number(0.5, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    help="Of pass and of fail, one-sided.",
-)
-@click.option(
-    "--per",
-    type=click.Choice(["batch", "item"]),
-    default="batch",
-    show_default=True,
-    help="The budget holds for a whole batch, or for each item in it.",
-)
-@click.option(
-    "--require",
-    type=click.Choice(["any", "all"]),
-    default="any",
-    show_default=True,
-    help="Which of the batch sizes must meet the budget.",
-)
-@click.option("--max-memory-mb", type=Number(0, min_open=True), help="Peak memory that a batch size may use.")
-@click.option("--max-size-mb", type=Number(0, min_open=True), help="Largest size of the file.")
-@click.option("--runtime", help="onnx or litert (default: by the file's content).")
-@click.option("--threads", type=click.IntRange(1), help="Threads of the runtime (default: its own choice).")
-@click.option(
-    "--time-limit",
-    type=Number(0, min_open=True),
-    default=120.0,
-    show_default=True,
-    help="Seconds for the whole sweep.",
-)
-@click.option(
-    "--samples",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help=".npz of real inputs (default: drawn ones).",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder for the report and the logs (default runs/bench-MODEL).",
-)
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path), metavar="MODEL...")
+@_all
 @reporting
-def bench(model: Path, out: Path | None, **values: Any) -> Report:
-    """Measure MODEL (.onnx or .tflite) by batch size, each in its own process, and judge it against a budget.
+def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite: str | None, **values: Any) -> Report:
+    """Measure MODEL by batch size, each in its own process, and judge it against a budget.
 
-    A model that Vela compiled for an Ethos-U is judged by Vela's estimate, marked as one.
+    ONNX, TFLite, OpenVINO IR, torch programs (.pt2) and TensorRT engines are run; a model that Vela compiled for an
+    Ethos-U is judged by Vela's estimate, marked as one.
 
     \b
     deploytk bench model.onnx --batches 1..64 --budget 50ms
     deploytk bench model.tflite --budget 20ms --percentile 99 --threads 1 --json
+    deploytk bench model.onnx --runtime onnx --runtime openvino --compare
+    deploytk bench detector.onnx --boundary end_to_end --images photos/
 
-    Exit codes: 0 within the budget, 3 over it, 4 inconclusive.
+    Exit codes: 0 within the budget, 3 over it, 4 inconclusive. With --compare: 0 not slower than the first, 3 slower.
     """
-    from deploytk.budget import Budget
+    from deploytk.files import write_text
     from deploytk.report import render
+
+    folder = (out or Path("runs") / f"bench-{_name(models, suite)}").absolute()
+    if suite is not None:
+        report = _suite(suite, models, folder)
+    elif values["side_by_side"]:
+        report = _compared(models, folder, values)
+    else:
+        report = _benched(models, folder, values)
+    say_last(f"report: {render.write(report, folder)['html']}")
+    if junit is not None:
+        from deploytk.report.junit import junit as as_junit
+
+        write_text(junit, as_junit(report))
+    return report
+
+
+def _name(models: tuple[Path, ...], suite: str | None) -> str:
+    if suite is not None:
+        return f"suite-{Path(suite).stem}"
+    if not models:
+        raise InputError("name a MODEL, or a --suite")
+    return "-".join(dict.fromkeys(model.stem for model in models))
+
+
+def _budget(values: dict[str, Any]) -> Budget:
+    from deploytk.budget import Budget
+
+    names = ("percentile", "confidence", "per", "boundary", "max_memory_mb", "max_size_mb")
+    return Budget(latency_ms=values["budget"], **{name: values[name] for name in names})
+
+
+def _benched(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Report:
+    from deploytk.batches import may_go_between
     from deploytk.stages.bench import bench as stage
 
-    budget = Budget(
-        latency_ms=values["budget"],
-        **{name: values[name] for name in ("percentile", "confidence", "per", "max_memory_mb", "max_size_mb")},
-    )
-    folder = (out or Path("runs") / f"bench-{model.stem}").absolute()
-    with progress(f"bench {model.name}") as listen:
-        report = stage(
-            model,
-            budget=budget,
-            batches=values["batches"],
-            runtime=values["runtime"],
+    if len(models) > 1 or len(values["runtime"]) > 1:
+        raise InputError("several models or runtimes: add --compare, or bench one after the other")
+    batches = batch_sizes(values["batches"])
+    with progress(f"bench {models[0].name}") as listen:
+        return stage(
+            models[0],
+            budget=_budget(values),
+            batches=batches,
+            may_go_between=may_go_between(values["batches"]),
+            runtime=next(iter(values["runtime"]), None),
             threads=values["threads"],
+            options=values["options"],
             time_limit_s=values["time_limit"],
             require=values["require"],
             feeds=values["samples"],
-            out=folder,
+            end_to_end=_end_to_end(values),
+            out=out,
             listen=listen,
         )
-    say_last(f"report: {render.write(report, folder)['html']}")
-    return report
+
+
+def _end_to_end(values: dict[str, Any]) -> dict[str, Any]:
+    if values["boundary"] == "model":
+        if values["images"] or values["prepare"]:
+            raise InputError("--images and --prepare belong to --boundary end_to_end")
+        return {}
+    return {"images": list(values["images"]), "prepare": values["prepare"], "after": values["after"]}
+
+
+def _compared(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Report:
+    from deploytk.stages import bench_compare
+    from deploytk.stages.bench import artifact_of, spec_of
+
+    if values["threads"] == "auto":
+        raise InputError("--threads auto is for one model; give a number with --compare")
+    budget = _budget(values)
+    contenders = [
+        bench_compare.Contender(
+            artifact=(artifact := artifact_of(model)),
+            spec=spec_of(
+                artifact,
+                runtime=runtime,
+                threads=values["threads"],
+                options=values["options"],
+                feeds=values["samples"],
+                boundary=budget.boundary,
+            )
+            | _end_to_end(values),
+        )
+        for model in models
+        for runtime in (values["runtime"] or (None,))
+    ]
+    if len(contenders) < 2:
+        raise InputError("--compare needs two models, or one model and --runtime twice")
+    with progress("compare") as listen:
+        return bench_compare.compare(
+            contenders,
+            budget=budget,
+            batches=batch_sizes(values["batches"]),
+            tolerance=values["tolerance"],
+            time_limit_s=values["time_limit"],
+            out=out,
+            listen=listen,
+        )
+
+
+def _suite(name: str, models: tuple[Path, ...], out: Path) -> Report:
+    from deploytk.stages import bench_suite
+
+    if models:
+        raise InputError("a suite names its own models")
+    wanted = bench_suite.load(name)
+    with progress(f"suite {wanted.title}") as listen:
+        return bench_suite.suite(wanted, out, say=say, listen=listen)

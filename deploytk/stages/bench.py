@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,26 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
 from deploytk.graphs.identify import require_model
-from deploytk.measurement import Machine, Measurement
-from deploytk.report import Report
+from deploytk.measurement import Machine
+from deploytk.report import Finding, Report
 from deploytk.stages import bench_estimate, bench_table
-from deploytk.stages.bench_sweep import Point, swept
+from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_stability import stability
+from deploytk.stages.bench_sweep import swept
 from deploytk.stages.bench_table import Judged
+from deploytk.stages.bench_threads import measured_threads
 from deploytk.worker import Listener
 
 #: Which runtime reads a format where the user names none.
-RUNTIMES = {"onnx": "onnx", "tflite": "litert"}
+RUNTIMES = {
+    "onnx": "onnx",
+    "tflite": "litert",
+    "openvino-xml": "openvino",
+    "torch-program": "torch",
+    "torchscript": "torch",
+    "tensorrt-engine": "tensorrt",
+}
+CLOSED_LOOP = "closed loop, one request at a time"
 
 
 def bench(
@@ -32,39 +43,60 @@ def bench(
     *,
     budget: Budget,
     batches: Sequence[int],
+    may_go_between: bool = False,
     runtime: str | None = None,
-    threads: int | None = None,
+    threads: int | Literal["auto"] | None = None,
+    options: Mapping[str, str] | None = None,
     time_limit_s: float = 120.0,
     require: Literal["any", "all"] = "any",
     out: Path,
     feeds: Path | None = None,
+    end_to_end: Mapping[str, Any] | None = None,
     listen: Listener | None = None,
 ) -> Report:
     """The report of one model: a measurement and a verdict for each batch size, and one verdict for all.
 
     Args:
+        may_go_between: batch sizes between the given ones are tried too, to find the largest within the budget.
+        threads: of the runtime; "auto" measures which number is fastest, None is the runtime's own choice.
+        options: of the runtime, by name.
         out: folder for the logs and the tasks of the children.
         feeds: an .npz of real samples; drawn ones are used without it.
+        end_to_end: `images`, `prepare` and `after` for the boundary "end_to_end" (`bench_end_to_end`).
 
     Raises:
         InputError: the file is no model that a runtime here can run.
         MissingDependency: its runtime is not installed.
     """
     began = monotonic()
-    artifact = _artifact(model)
+    artifact = artifact_of(model)
     if artifact.format == "vela-tflite":
-        judged = [bench_estimate.estimated(artifact, budget)]
-    else:
-        spec = _spec(artifact, runtime, threads, feeds)
-        with _nothing_left_of_bad_input(out):
-            points = swept(spec, batches, budget, time_limit_s, out / "logs", listen)
-        machine = Machine.this()
-        judged = [_measured(point, artifact, spec["runtime"], machine, budget) for point in points]
-    return _report(artifact, judged, budget, require, monotonic() - began)
+        return _report(artifact, [bench_estimate.estimated(artifact, budget)], [], budget, require, {})
+    if budget.boundary == "end_to_end" and not (end_to_end or {}).get("images"):
+        raise InputError("the boundary end_to_end needs the images to begin with: give --images FOLDER")
+    spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=budget.boundary)
+    spec |= end_to_end or {}
+    sections: dict[str, Any] = {}
+    with nothing_left_of_bad_input(out):
+        if threads == "auto":
+            found = measured_threads(spec, batches[0], budget, out / "logs", time_limit_s / 4, listen)
+            sections["threads"] = found
+            threads = found["best"]
+        spec["threads"] = threads
+        left_s = time_limit_s - (monotonic() - began)
+        points = swept(spec, batches, budget, left_s, out / "logs", listen, may_go_between=may_go_between)
+    machine = Machine.this()
+    judged = [_judged(point, artifact, machine) for point in points]
+    sections["search"] = {
+        "opened": sum(bool(p.log) for p in points),
+        "calls": sum(len(p.samples) + len(p.warmup) for p in points),
+        "time_s": round(monotonic() - began, 3),
+    }
+    return _report(artifact, judged, points, budget, require, sections)
 
 
 @contextmanager
-def _nothing_left_of_bad_input(out: Path) -> Iterator[None]:
+def nothing_left_of_bad_input(out: Path) -> Iterator[None]:
     """Folders made inside the block are removed again when the input turns out to be wrong."""
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -75,7 +107,7 @@ def _nothing_left_of_bad_input(out: Path) -> Iterator[None]:
         raise
 
 
-def _artifact(model: Path) -> Artifact:
+def artifact_of(model: Path) -> Artifact:
     """The artifact a model file is: its lineage where deploytk made it, what its content says where not."""
     kind = require_model(model)
     if kind.name not in (*RUNTIMES, "vela-tflite"):
@@ -87,8 +119,21 @@ def _artifact(model: Path) -> Artifact:
     return Artifact(path=model, format=kind.name, precision="unknown", sha256=sha256_of(model), made_by="given")
 
 
-def _spec(artifact: Artifact, runtime: str | None, threads: int | None, feeds: Path | None) -> dict[str, Any]:
-    """What each child is told, but its batch size."""
+def spec_of(
+    artifact: Artifact,
+    *,
+    runtime: str | None = None,
+    threads: int | None = None,
+    options: Mapping[str, str] | None = None,
+    feeds: Path | None = None,
+    boundary: str = "model",
+) -> dict[str, Any]:
+    """What each child is told, but its batch size.
+
+    Raises:
+        InputError: no such runtime, or it does not read this format.
+        MissingDependency: the runtime is not installed.
+    """
     name = runtime or RUNTIMES[artifact.format]
     module = plugins.load("runtimes", name)
     if artifact.format not in module.FORMATS:
@@ -100,39 +145,28 @@ def _spec(artifact: Artifact, runtime: str | None, threads: int | None, feeds: P
         "format": artifact.format,
         "runtime": name,
         "threads": threads,
+        "options": dict(options or {}),
         "samples": str(feeds.absolute()) if feeds else None,
+        "boundary": boundary,
     }
 
 
-def _measured(point: Point, artifact: Artifact, runtime: str, machine: Machine, budget: Budget) -> Judged:
-    """The measurement of a finished point, and its verdict with the memory budget in it."""
+def _judged(point: Point, artifact: Artifact, machine: Machine) -> Judged:
     assert point.verdict
-    measurement = Measurement(
-        artifact_sha256=artifact.sha256,
-        runtime=runtime,
-        batch=point.batch,
-        status=point.status,
-        reason=point.reason,
-        samples_ms=tuple(point.samples),
-        blocks=tuple(point.blocks),
-        warmup_ms=tuple(point.warmup),
-        load_ms=point.load_ms,
-        peak_rss_mb=point.peak_rss_mb,
-        details=point.details,
-        log=point.log,
-        command=point.command,
-        machine=machine,
-    )
-    limit, peak = budget.max_memory_mb, point.peak_rss_mb
-    if limit is not None and peak is not None and peak > limit and point.status == "ok":
-        reason = f"The peak memory is {peak:.0f} MB, over the budget of {limit:g} MB."
-        return measurement, Verdict(status="fail", reasons=(reason, *point.verdict.reasons))
-    return measurement, point.verdict
+    return point.measurement(artifact, machine), point.verdict
 
 
-def _report(artifact: Artifact, judged: list[Judged], budget: Budget, require: str, time_s: float) -> Report:
+def _report(
+    artifact: Artifact,
+    judged: list[Judged],
+    points: Sequence[Point],
+    budget: Budget,
+    require: str,
+    sections: dict[str, Any],
+) -> Report:
     rows = [bench_table.row(measurement, verdict, budget) for measurement, verdict in judged]
     verdict = _within_size(artifact, budget, bench_table.overall(judged, rows, budget, require))
+    steady = stability([p.used for p in points])
     details = next((m.details for m, _ in judged if m.details), {})
     return Report(
         command="bench",
@@ -141,6 +175,7 @@ def _report(artifact: Artifact, judged: list[Judged], budget: Budget, require: s
         exit_code=verdict.exit_code,
         artifact=artifact,
         chain=(artifact,),
+        findings=findings(steady),
         measurements=tuple(m for m, _ in judged),
         budget=budget,
         machine=Machine.this(),
@@ -149,14 +184,23 @@ def _report(artifact: Artifact, judged: list[Judged], budget: Budget, require: s
             "bench": {
                 "rows": rows,
                 "best_batch": bench_table.best_batch(rows),
-                "best_throughput_batch": bench_table.best_throughput_batch(rows),
-                "time_s": round(time_s, 3),
+                **bench_table.throughputs([p for p in points if p.samples]),
                 "inputs": details.get("inputs", ""),
                 "boundary": budget.boundary,
-                "arrival": "closed loop, one request at a time",
+                "arrival": CLOSED_LOOP,
+                "stability": steady,
+                **sections,
             }
         },
     )
+
+
+def findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """A warning where the machine was not quiet."""
+    if not steady["sentence"]:
+        return ()
+    fix = "repeat it on a quiet machine, or with a longer --time-limit"
+    return (Finding(rule="BEN001", severity="warning", where="bench", message=steady["sentence"], fix=fix),)
 
 
 def _within_size(artifact: Artifact, budget: Budget, verdict: Verdict) -> Verdict:

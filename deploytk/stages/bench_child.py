@@ -3,8 +3,8 @@
 It reads one JSON command per line on stdin and answers with one JSON line on stdout:
 
     {"do": "open"}               load_ms, inputs, details
-    {"do": "warm", "limit_s": 5} warmup_ms, after the outputs have been looked at
-    {"do": "block", "calls": 5}  samples_ms, and lead_ms: calls before them that are no samples
+    {"do": "warm", "limit_s": 5} first_ms and warmup_ms, after the outputs have been looked at
+    {"do": "block", "calls": 5}  samples_ms, lead_ms (calls before them that are no samples), and what the block used
 
 Each answer holds peak_rss_mb. An answer `{"status": ..., "reason": ...}` is a result of the measurement (fixed_batch,
 bad_output, oom, crash), one with "error" an error of deploytk's own. Everything else written goes to the log.
@@ -18,38 +18,58 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deploytk import plugins, timing
+from deploytk import plugins, timing, usage
 from deploytk.artifact import versions_of
 from deploytk.errors import BY_NAME, DeploytkError, InputError
 from deploytk.runtimes import FixedBatch, Session
 from deploytk.stages.bench_inputs import Feed, feeds_for
+from deploytk.stages.bench_outputs import FirstAnswers
 from deploytk.worker import die_with_parent
+
+if TYPE_CHECKING:
+    from deploytk.stages.bench_end_to_end import EndToEnd
 
 #: What allocators of C++ runtimes say in an exception of another type.
 _OUT_OF_MEMORY = ("bad_alloc", "failed to allocate memory", "out of memory", "cannot allocate memory")
 #: Each block is led in by calls for this long, one at least.
-_LEAD_MS = 5.0
+LEAD_MS = 5.0
 
 
 class Wrong(Exception):
     """The outputs cannot be right; the message is the reason."""
 
 
+class ModelOnly:
+    """The run of the model alone, over several inputs in turn: what is measured at the boundary "model"."""
+
+    parts: tuple[str, ...] = ()
+
+    def __init__(self, session: Session, feeds: list[Feed]) -> None:
+        self.session, self.feeds, self.count = session, feeds, len(feeds)
+        self.last_ms: dict[str, float] = {}
+
+    def run(self, turn: int) -> Mapping[str, np.ndarray]:
+        """The outputs for the input whose turn it is."""
+        return self.session.run(self.feeds[turn % self.count])
+
+
 class Child:
     """One model, opened once and measured in blocks; every command is a method."""
 
-    session: Session
+    measured: ModelOnly | EndToEnd
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
         self.batch = int(spec["batch"])
-        self.calls = 0
-        self.feeds: list[Feed] = []
+        self.turn = 0
+        self.first = FirstAnswers()
 
     def open(self) -> dict[str, Any]:
         """Load the model; how long that took and what was got."""
@@ -58,36 +78,88 @@ class Child:
             reads = ", ".join(runtime.FORMATS)
             raise InputError(f"the runtime {self.spec['runtime']} reads {reads}, not {self.spec['format']}")
         began = time.perf_counter_ns()
-        self.session = runtime.open_session(
-            Path(self.spec["model"]), batch=self.batch, threads=self.spec.get("threads")
+        session = runtime.open_session(
+            Path(self.spec["model"]),
+            batch=self.batch,
+            threads=self.spec.get("threads"),
+            options=self.spec.get("options") or {},
         )
         load_ms = (time.perf_counter_ns() - began) / 1e6
-        samples = self.spec.get("samples")
-        self.feeds, inputs = feeds_for(self.session.inputs, Path(samples) if samples else None)
-        details = dict(self.session.details) | {"inputs": inputs, "versions": versions_of(*runtime.DISTRIBUTIONS)}
+        self.measured, inputs = self._measured(session)
+        details = dict(session.details) | {"inputs": inputs, "versions": versions_of(*runtime.DISTRIBUTIONS)}
         gc.freeze()  # what is loaded now stays: it need not be looked through before each block
         return {"load_ms": load_ms, "details": details}
 
-    def warm(self, limit_s: float) -> dict[str, Any]:
-        """Look at the outputs of each input (of two at least) once, then call until steady."""
-        outputs: list[dict[str, np.ndarray]] = []
-        stop_at = time.monotonic() + limit_s
-        for feed in self.feeds:
-            outputs.append(dict(self.session.run(feed)))
-            _stop_if(timing.wrong_outputs(outputs[-1], self.batch))
-            if len(outputs) >= 2 and time.monotonic() > stop_at:
-                break
-        _stop_if(timing.same_for_all(outputs))
-        return {"warmup_ms": timing.warm_up(self.session.run, self.feeds, limit_s=limit_s)}
+    def _measured(self, session: Session) -> tuple[ModelOnly | EndToEnd, str]:
+        """(what is called inside the clock, what it is fed in words)."""
+        if self.spec.get("boundary") == "end_to_end":
+            from deploytk.stages.bench_end_to_end import open_end_to_end
 
-    def block(self, calls: int) -> dict[str, Any]:
+            whole = open_end_to_end(self.spec, session)
+            return whole, whole.inputs
+        samples = self.spec.get("samples")
+        feeds, inputs = feeds_for(session.inputs, Path(samples) if samples else None)
+        return ModelOnly(session, feeds), inputs
+
+    def warm(self, limit_s: float, least: bool = False) -> dict[str, Any]:
+        """Look at the outputs of each input once (of two where time is short), then call until steady.
+
+        Args:
+            least: two calls are enough, for a batch size that is only looked at.
+        """
+        first_ms = 0.0
+        stop_at = time.monotonic() + limit_s
+        for turn in range(self.measured.count):
+            began = time.perf_counter_ns()
+            outputs = self.measured.run(turn)
+            first_ms = first_ms or (time.perf_counter_ns() - began) / 1e6
+            self._look_at(turn, outputs)
+            if turn and (least or time.monotonic() > stop_at):
+                break
+        _stop_if(self.first.same_for_all())
+        warmup = [] if least else timing.warm_up(self.measured.run, limit_s=limit_s)
+        return {"first_ms": first_ms, "warmup_ms": warmup, "rss_mb": usage.rss_mb()}
+
+    def block(self, calls: int, lead_ms: float = LEAD_MS) -> dict[str, Any]:
         """Time a block of calls after those that lead in; the last output is looked at again."""
+        parts: dict[str, list[float]] = {name: [] for name in self.measured.parts}
+        before = usage.used()
+        at_s = time.monotonic()
         lead, samples, outputs = timing.sample(
-            self.session.run, self.feeds, start=self.calls, calls=calls, lead_ms=_LEAD_MS
+            self.measured.run,
+            start=self.turn,
+            calls=calls,
+            lead_ms=lead_ms,
+            after=(lambda: _split(parts, self.measured.last_ms)) if parts else None,
         )
-        self.calls += calls
-        _stop_if(timing.wrong_outputs(outputs, self.batch))
-        return {"samples_ms": samples, "lead_ms": lead}
+        wall_ms = 1000 * (time.monotonic() - at_s)
+        spent = usage.used().since(before)
+        self.turn += calls
+        self._look_at(self.turn - 1, outputs)
+        return {
+            "samples_ms": samples,
+            "lead_ms": lead,
+            "parts_ms": parts,
+            "at_s": at_s,
+            "wall_ms": wall_ms,
+            "rss_mb": usage.rss_mb(),
+            **asdict(spent),
+        }
+
+    def _look_at(self, turn: int, outputs: Mapping[str, np.ndarray]) -> None:
+        number = turn % self.measured.count
+        if self.spec.get("boundary") != "end_to_end":
+            _stop_if(timing.wrong_outputs(outputs, self.batch))
+        if self.first.known(number):
+            _stop_if(self.first.differs(number, outputs))
+        else:
+            self.first.keep(number, outputs)
+
+
+def _split(parts: dict[str, list[float]], last_ms: Mapping[str, float]) -> None:
+    """Keep the split of the last call."""
+    for name, values in parts.items():
+        values.append(last_ms[name])
 
 
 def _stop_if(reason: str) -> None:
@@ -110,7 +182,7 @@ def answer(child: Child, command: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever a runtime raises is this measurement's result
         traceback.print_exc()
         said = _failure(error)
-    return said | {"peak_rss_mb": peak_rss_mb()}
+    return said | {"peak_rss_mb": usage.peak_rss_mb()}
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -118,16 +190,6 @@ def _failure(error: Exception) -> dict[str, Any]:
     told = f"{type(error).__name__}: {lines[0] if lines else ''}"[:500]
     ran_out = isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
     return {"status": "oom" if ran_out else "crash", "reason": told}
-
-
-def peak_rss_mb() -> float | None:
-    """The largest resident memory of this process so far, in MB (10^6 bytes); None where Linux does not tell."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    line = next((row for row in status.splitlines() if row.startswith("VmHWM:")), None)
-    return int(line.split()[1]) * 1024 / 1e6 if line else None
 
 
 def main(spec: Path) -> int:

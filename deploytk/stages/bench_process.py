@@ -27,7 +27,8 @@ class BatchProcess:
     """A child that has one batch size open, until `close`. Its stderr and all noise are in `log`."""
 
     def __init__(self, spec: dict[str, Any], logs: Path) -> None:
-        name = f"bench-{spec['runtime']}-batch{spec['batch']}"
+        name = "-".join(["bench", *([spec["name"]] if spec.get("name") else []), spec["runtime"]])
+        name += f"-batch{spec['batch']}"
         logs.mkdir(parents=True, exist_ok=True)
         self.log = logs / f"{name}.log"
         task = logs / f"{name}.json"

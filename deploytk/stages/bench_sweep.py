@@ -1,169 +1,120 @@
-"""The sweep over batch sizes: screen them upwards, then sample the ones in question in blocks spread over time."""
+"""The search over batch sizes: screen each with few samples, go between the listed ones, prove the ones in question.
+
+1. Screening, upwards: every batch size is opened in a process of its own, warmed up and given three short blocks. One
+   that plainly misses the budget is decided by them. Batch sizes above it are only looked at (two calls), for the
+   curve of the throughput, as far as that is cheap.
+2. Between the largest that looks within the budget and the smallest that does not, others are tried.
+3. Whatever may be within the budget is sampled in blocks that are spread over time, in turn with the others, until
+   the verdict is decided or the time limit is reached.
+"""
 
 from __future__ import annotations
 
-import itertools
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from deploytk.budget import Budget, Verdict
-from deploytk.judge import judge, samples_needed
-from deploytk.measurement import Status
-from deploytk.stages.bench_process import BatchProcess
+import psutil
+
+from deploytk.budget import Budget
+from deploytk.stages.bench_point import SCREEN_BLOCKS, Point
 from deploytk.worker import Listener
 
-#: A block is short: what lasts longer than a block is then seen by several of them (docs/verdict.md).
-CALLS = 5
-BLOCK_S = 1.0  # slow models get fewer calls per block
-SCREEN_BLOCKS = 3
-#: A series is judged after this many rounds (one block each), twice and four times as many, and before that once,
-#: after a quarter of them, whether it has failed already: a slow batch size would take the time of the others.
-ROUNDS = 60
-LOOKS = 4
 #: A round lasts at least this long, so that fast models are not measured within one blink of the machine.
 ROUND_S = 0.1
-#: These say nothing about the model's latency.
-UNPROVEN = ("timeout", "not_run")
-_SCREEN_SHARE = 0.5  # of the time limit: the rest is for the samples that decide
-
-
-def look_after(rounds: int) -> list[int]:
-    """After how many rounds a series is judged; at the first of them it can only fail."""
-    return [rounds // 4, rounds, 2 * rounds, 4 * rounds]
+#: Shares of the time limit: for screening, and for one batch size that is over the budget already.
+_SCREEN_SHARE, _CURVE_SHARE = 0.5, 0.08
+#: What a batch size that is only looked at costs, in calls.
+_LOOKED_AT = 5
+#: Batch sizes tried between the listed ones.
+_BETWEEN = 6
+#: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
+_MEMORY_FACTOR = 2.0
 
 
 @dataclass(kw_only=True)
-class Point:
-    """One batch size while it is being measured."""
-
-    batch: int
-    process: BatchProcess | None = None
-    status: Status = "ok"
-    reason: str = ""
-    verdict: Verdict | None = None
-    samples: list[float] = field(default_factory=list)
-    blocks: list[int] = field(default_factory=list)
-    warmup: list[float] = field(default_factory=list)
-    load_ms: float | None = None
-    peak_rss_mb: float | None = None
-    details: dict[str, Any] = field(default_factory=dict)
-    log: str = ""
-    command: str = ""
-
-    @property
-    def open(self) -> bool:
-        """Whether more samples can and should be taken."""
-        return self.process is not None and self.verdict is None
-
-    def ask(self, timeout_s: float, **command: Any) -> bool:
-        """Whether the child answered with a result; what it said is kept."""
-        assert self.process
-        said = self.process.ask(command, timeout_s=timeout_s)
-        self.peak_rss_mb = said.get("peak_rss_mb") or self.peak_rss_mb
-        if "status" in said:
-            self.end(said["status"], said["reason"])
-            return False
-        self.load_ms = said.get("load_ms", self.load_ms)
-        self.details |= said.get("details", {})
-        self.warmup += said.get("warmup_ms", [])
-        if "samples_ms" in said:
-            self.samples += said["samples_ms"]
-            self.blocks.append(len(said["samples_ms"]))
-            self.warmup += said["lead_ms"]
-        return True
-
-    def end(self, status: Status, reason: str) -> None:
-        """Close with a result that is not samples."""
-        self.status, self.reason = status, reason
-        self.decide(Verdict(status="inconclusive" if status in UNPROVEN else "fail", reasons=(reason,)))
-
-    def decide(self, verdict: Verdict) -> None:
-        """Keep the verdict and end the child, whose memory and cores the others need."""
-        self.verdict = verdict
-        if self.process:
-            self.process.close()
-            self.process = None
-
-    def calls(self) -> int:
-        """How many calls a block of this batch size has."""
-        typical = median(self.samples or self.warmup[-CALLS:] or [1.0])
-        return max(2, min(CALLS, int(1000 * BLOCK_S / typical)))
-
-
 class Sweep:
     """All batch sizes of one model under one budget and one time limit."""
 
-    def __init__(self, spec: dict[str, Any], budget: Budget, time_limit_s: float, logs: Path) -> None:
-        self.spec, self.budget, self.time_limit_s, self.logs = spec, budget, time_limit_s, logs
-        self.began = time.monotonic()
-        self.points: list[Point] = []
+    spec: dict[str, Any]
+    budget: Budget
+    time_limit_s: float
+    logs: Path
+    listen: Listener | None = None
+    points: list[Point] = field(default_factory=list)
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def left_s(self) -> float:
         """What is left of the time limit."""
-        return self.time_limit_s - (time.monotonic() - self.began)
+        return self.time_limit_s - (time.monotonic() - self.began_s)
 
-    def judged(self, point: Point) -> Verdict:
-        """The verdict on the samples so far; some of the confidence pays for the other looks."""
-        return judge(point.samples, point.blocks, self.budget, point.batch, looks=LOOKS)
-
-    def screen(self, batches: Sequence[int], listen: Listener | None) -> None:
-        """Open and screen the batch sizes upwards, until one misses the budget, memory or half of the time is gone."""
+    def screen(self, batches: Sequence[int]) -> None:
+        """Open and screen the batch sizes upwards, until memory or half of the time is gone."""
         stop = ""
         for done, batch in enumerate(batches):
-            if listen:
-                listen({"done": done, "total": len(batches), "text": f"screening batch {batch}"})
-            point = Point(batch=batch)
-            self.points.append(point)
-            stop = stop or self._no_time_for_more(done, batches)
-            if stop:
-                point.end("not_run", stop)
+            self._tell(done, len(batches), f"screening batch {batch}")
+            stop = stop or self._no_time_for_more(batches[:done])
+            why = stop or self._not_worth_it(batch)
+            if why:
+                self._add(batch).end("not_run", why)
                 continue
-            self._screen(point)
-            stop = self._reason_to_stop(point)
+            stop = self._reason_to_stop(self._screened(batch))
 
-    def sample(self, listen: Listener | None) -> None:
-        """Take blocks of the open batch sizes in turn until all are decided or the time limit is reached."""
-        first = max(ROUNDS, math.ceil(1.3 * samples_needed(self.budget, looks=LOOKS) / CALLS))
-        looks = look_after(first)
-        for done in itertools.count(1):
-            asked = [p for p in self.points if p.open]
-            if not asked or self.left_s <= 0:
-                break
-            if listen:
-                text = f"sampling batch {', '.join(str(p.batch) for p in asked)}"
-                listen({"done": done, "total": next((n for n in looks if n >= done), looks[-1]), "text": text})
-            to_next = next((n for n in looks if n >= done), done) - done
-            self._round(asked, min(ROUND_S, self.left_s / (to_next + 2)))
-            if done in looks:
-                self._look(failed_only=done == looks[0], last=done == looks[-1])
-        self._look(last=True)
-
-    def _no_time_for_more(self, done: int, batches: Sequence[int]) -> str:
-        if done == 0 or self.left_s > self.time_limit_s * (1 - _SCREEN_SHARE):
-            return ""
-        return f"not run: half of the time limit of {self.time_limit_s:g} s was gone after batch {batches[done - 1]}"
-
-    def _screen(self, point: Point) -> None:
-        """Open, warm up and take the first blocks; a batch size whose fastest call misses the budget is decided."""
-        process = BatchProcess({**self.spec, "batch": point.batch}, self.logs)
-        point.process, point.log, point.command = process, str(process.log), process.command
-        if not point.ask(self._patience_s(), do="open"):
-            return
-        if not point.ask(self._patience_s(), do="warm", limit_s=self.time_limit_s / 12):
-            return
-        for _ in range(SCREEN_BLOCKS):
-            if not self._block(point):
+    def between(self) -> None:
+        """Try batch sizes between the largest that looks within the budget and the next one known to be over it."""
+        for _ in range(_BETWEEN):
+            batch = between(self.points)
+            if batch is None or self.left_s < self.time_limit_s * _SCREEN_SHARE / 2:
                 return
-        if self._limit_ms(point) < min(point.samples):
-            verdict = self.judged(point)
-            if verdict.status == "fail":
-                point.decide(verdict)
+            self._tell(len(self.points), None, f"screening batch {batch}")
+            self._screened(batch)
+
+    def sample(self) -> None:
+        """Take blocks of the open batch sizes in turn until all are decided or the time limit is reached."""
+        sample_in_turn(self.points, lambda: self.left_s, self._tell)
+
+    def _add(self, batch: int) -> Point:
+        point = Point(spec=self.spec, batch=batch, budget=self.budget, began_s=self.began_s)
+        self.points.append(point)
+        self.points.sort(key=lambda p: p.batch)
+        return point
+
+    def _screened(self, batch: int) -> Point:
+        """Open, warm up and take the first blocks; a batch size that plainly misses the budget is decided."""
+        over = self._missed_below(batch)
+        point = self._add(batch)
+        if not point.start(self.logs, timeout_s=self._patience_s(), warm_s=self.time_limit_s / 12, least=over):
+            return point
+        for _ in range(SCREEN_BLOCKS):
+            if not point.block(timeout_s=self.left_s, calls=1 if over else None):
+                return point
+            point.look()
+        return point
+
+    def _missed_below(self, batch: int) -> bool:
+        """Whether a smaller batch size has missed the budget for a whole batch: a larger one does too."""
+        return self.budget.per == "batch" and any(_missed(p) for p in self.points if p.batch < batch)
+
+    def _not_worth_it(self, batch: int) -> str:
+        """Why a batch size beyond the budget is not even looked at, or the empty string."""
+        if not self._missed_below(batch):
+            return ""
+        last = max((p for p in self.points if p.samples and p.batch < batch), key=lambda p: p.batch)
+        first = min(p.batch for p in self.points if _missed(p))
+        expected_s = _LOOKED_AT * (last.typical_ms or 0.0) * batch / last.batch / 1000
+        if expected_s > self.time_limit_s * _CURVE_SHARE:
+            return f"not run: batch {first} already misses the budget, and a look would take about {expected_s:.0f} s"
+        if _MEMORY_FACTOR * (last.peak_rss_mb or 0.0) * 1e6 > psutil.virtual_memory().available:
+            return f"not run: batch {first} already misses the budget, and the memory might not suffice"
+        return ""
+
+    def _no_time_for_more(self, tried: Sequence[int]) -> str:
+        if not tried or self.left_s > self.time_limit_s * (1 - _SCREEN_SHARE):
+            return ""
+        return f"not run: half of the time limit of {self.time_limit_s:g} s was gone after batch {tried[-1]}"
 
     def _reason_to_stop(self, point: Point) -> str:
         """Why higher batch sizes need not be tried, or the empty string."""
@@ -171,40 +122,62 @@ class Sweep:
             return f"not run: batch {point.batch} already ran out of memory"
         if point.status == "timeout":
             return f"not run: batch {point.batch} used up the time limit of {self.time_limit_s:g} s"
-        missed = point.status == "ok" and point.verdict is not None and point.verdict.status == "fail"
-        # Per item a larger batch may be the faster one.
-        return f"not run: batch {point.batch} already misses the budget" if missed and self._whole() else ""
-
-    def _round(self, asked: list[Point], at_least_s: float) -> None:
-        """One block of each batch size in question."""
-        until = time.monotonic() + at_least_s
-        for point in asked:
-            self._block(point)
-        time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
-
-    def _look(self, *, last: bool, failed_only: bool = False) -> None:
-        decisive = ("fail",) if failed_only else ("pass", "fail")
-        for point in self.points:
-            if point.open:
-                verdict = self.judged(point)
-                if last or verdict.status in decisive:
-                    point.decide(verdict)
-
-    def _limit_ms(self, point: Point) -> float:
-        return self.budget.latency_ms * (1 if self._whole() else point.batch)
-
-    def _whole(self) -> bool:
-        return self.budget.per == "batch"
-
-    def _block(self, point: Point) -> bool:
-        """Whether a block of samples came; one begun in time may end a little after the limit."""
-        calls = point.calls()
-        usual_s = calls * max(point.samples or point.warmup, default=0.0) / 1000
-        return point.ask(max(self.left_s, 5.0 + 10 * usual_s), do="block", calls=calls)
+        return ""
 
     def _patience_s(self) -> float:
         """How long a child may take to answer: what is left of the time limit, a second at least."""
         return max(1.0, self.left_s)
+
+    def _tell(self, done: int, total: int | None, text: str) -> None:
+        if self.listen:
+            self.listen({"done": done, "total": total, "text": text})
+
+
+def between(points: Sequence[Point]) -> int | None:
+    """The batch size to try next, None where nothing is left to try.
+
+    It lies between the largest that is (or looks) within the budget and the smallest larger one that is over it or
+    runs out of memory: where a straight line between their latencies meets the budget, or half-way.
+    """
+    within = [p for p in points if p.status == "ok" and p.looks_within()]
+    if not within:
+        return None
+    low = max(within, key=lambda p: p.batch)
+    over = [p for p in points if p.batch > low.batch and (_missed(p) or p.status == "oom")]
+    if not over:
+        return None
+    high = min(over, key=lambda p: p.batch)
+    gap = high.batch - low.batch
+    if gap < 2:
+        return None
+    rise = (high.typical_ms or 0.0) - (low.typical_ms or 0.0)
+    share = (low.limit_ms - (low.typical_ms or 0.0)) / rise if high.samples and rise > 0 else 0.5
+    return min(high.batch - 1, max(low.batch + 1, low.batch + int(share * gap)))
+
+
+def _missed(point: Point) -> bool:
+    """Whether the point was measured, and is or looks over the budget."""
+    if point.status != "ok" or not point.samples:
+        return False
+    return point.verdict.status == "fail" if point.verdict else not point.looks_within()
+
+
+def sample_in_turn(
+    points: Sequence[Point], left_s: Callable[[], float], tell: Callable[[int, int | None, str], None]
+) -> None:
+    """Take one block of each open point per round, another one first each time, until none is open or time is up."""
+    done = 0
+    while (asked := [p for p in points if p.open]) and left_s() > 0:
+        done += 1
+        tell(done, None, f"sampling batch {', '.join(str(p.batch) for p in asked)}")
+        until = time.monotonic() + ROUND_S
+        first = done % len(asked)
+        for point in (*asked[first:], *asked[:first]):
+            if point.block(timeout_s=left_s()):
+                point.look()
+        time.sleep(max(0.0, min(until - time.monotonic(), left_s())))
+    for point in points:
+        point.look(last=True)
 
 
 def swept(
@@ -214,18 +187,33 @@ def swept(
     time_limit_s: float,
     logs: Path,
     listen: Listener | None,
+    *,
+    may_go_between: bool = False,
 ) -> list[Point]:
     """Every batch size with its verdict; no child is left behind, whatever happens.
+
+    Args:
+        may_go_between: other batch sizes than the listed ones may be tried, to find the largest within the budget.
 
     Raises:
         DeploytkError: the model or its samples cannot be used at all.
     """
-    sweep = Sweep(spec, budget, time_limit_s, logs)
+    sweep = Sweep(spec=spec, budget=budget, time_limit_s=time_limit_s, logs=logs, listen=listen)
     try:
-        sweep.screen(batches, listen)
-        sweep.sample(listen)
+        sweep.screen(batches)
+        if may_go_between:
+            sweep.between()
+        sweep.sample()
+        while may_go_between and sweep.left_s > 0 and _try_between(sweep):
+            sweep.sample()
     finally:
         for point in sweep.points:
-            if point.process:
-                point.process.close()
+            point.close()
     return sweep.points
+
+
+def _try_between(sweep: Sweep) -> bool:
+    """Whether the verdicts left a gap in which another batch size has now been opened."""
+    before = len(sweep.points)
+    sweep.between()
+    return len(sweep.points) > before

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
+from deploytk import ratio
 from deploytk.budget import Budget, Verdict
 from deploytk.measurement import Measurement
+from deploytk.stages.bench_point import SCREEN_BLOCKS, Point
 
 Judged = tuple[Measurement, Verdict]
 Row = dict[str, Any]
 
 #: Throughputs this close are a tie, and the smallest batch size of a tie is the best.
 _TIE = 0.97
+#: The knee has this share of the highest throughput.
+_KNEE = 0.95
 
 
 def row(m: Measurement, verdict: Verdict, budget: Budget) -> Row:
@@ -25,6 +30,9 @@ def row(m: Measurement, verdict: Verdict, budget: Budget) -> Row:
     percentiles = {f"p{p}_ms": _number(m.percentile_ms(p)) if known else None for p in (50, 90, 95, 99)}
     typical = _number(m.percentile_ms(50))
     return {
+        "runtime": m.runtime,
+        "threads": m.details.get("threads"),
+        "precision": m.details.get("precision"),
         "batch": m.batch,
         "status": m.status,
         "verdict": None if m.status == "not_run" else verdict.status,
@@ -35,9 +43,19 @@ def row(m: Measurement, verdict: Verdict, budget: Budget) -> Row:
         "ms_per_item": typical / m.batch if typical is not None else None,
         "peak_rss_mb": m.peak_rss_mb,
         "load_ms": m.load_ms,
+        "first_ms": m.first_ms,
+        "cpu_ms": _each(sum(m.block_cpu_ms), m) if m.block_cpu_ms else None,
+        "energy_j_per_item": _each(m.energy_j / m.batch, m) if m.energy_j is not None else None,
+        "parts": {name: median(values) for name, values in m.parts_ms.items() if values},
+        "refined": len(m.blocks) > SCREEN_BLOCKS,
         "n": len(m.samples_ms) if known else 0,
         "reason": m.reason or " ".join(verdict.reasons),
     }
+
+
+def _each(whole: float, m: Measurement) -> float | None:
+    """The share of one call in what all samples took together."""
+    return whole / len(m.samples_ms) if m.samples_ms else None
 
 
 def best_batch(rows: Sequence[Row]) -> int | None:
@@ -45,19 +63,40 @@ def best_batch(rows: Sequence[Row]) -> int | None:
     return max((r["batch"] for r in rows if r["verdict"] == "pass"), default=None)
 
 
-def best_throughput_batch(rows: Sequence[Row]) -> int | None:
-    """The smallest batch size within the budget whose throughput is tied with the best one's."""
-    passing = [r for r in rows if r["verdict"] == "pass" and r["items_per_second"]]
-    if not passing:
-        return None
-    best = max(r["items_per_second"] for r in passing)
-    return int(min(r["batch"] for r in passing if r["items_per_second"] >= _TIE * best))
+def throughputs(points: Sequence[Point]) -> dict[str, Any]:
+    """The best throughput within the budget, the batch sizes tied with it, and the knee of the whole curve.
+
+    `tied` are the batch sizes whose time per item is not beyond noise (and 3 %) longer than the best one's: "the best
+    batch" cannot be told from them, and the smallest is named. `knee_batch` is the smallest batch size that has 95 %
+    of the highest throughput of all that were measured, within the budget or not.
+    """
+    per_item = {p.batch: median(p.samples) / p.batch for p in points if p.status == "ok"}
+    within = {p.batch: p for p in points if p.verdict and p.verdict.status == "pass"}
+    tied: list[int] = []
+    if within:
+        best = within[min(within, key=lambda batch: per_item[batch])]
+        tied = sorted(batch for batch, p in within.items() if p is best or _as_fast(p, best))
+    fastest = min(per_item.values(), default=0.0)
+    return {
+        "best_throughput_batch": tied[0] if tied else None,
+        "tied": tied,
+        "knee_batch": min((b for b, ms in per_item.items() if ms * _KNEE <= fastest), default=None),
+    }
+
+
+def _as_fast(point: Point, best: Point) -> bool:
+    """Whether the point cannot be told to be slower per item than the best one by more than 3 %."""
+    return ratio.unpaired(_per_item(best), _per_item(point)).low <= 1 / _TIE
+
+
+def _per_item(point: Point) -> list[list[float]]:
+    return [[ms / point.batch for ms in block] for block in point.in_blocks]
 
 
 def overall(judged: Sequence[Judged], rows: Sequence[Row], budget: Budget, require: str) -> Verdict:
     """One verdict for all batch sizes: `any` wants one of them within the budget, `all` wants every one."""
     first = _all(rows) if require == "all" else _any(rows, budget)
-    return Verdict(status=first.status, reasons=(*first.reasons, *_each(judged)))
+    return Verdict(status=first.status, reasons=(*first.reasons, *_sentences(judged)))
 
 
 def _all(rows: Sequence[Row]) -> Verdict:
@@ -83,15 +122,14 @@ def _summary(rows: Sequence[Row]) -> str:
     if rows[0]["kind"] == "estimated":
         return "The estimated time is within the budget; it is an estimate of the compiler's, not a measurement."
     told = f"The largest batch within the budget is {best_batch(rows)}"
-    best = best_throughput_batch(rows)
-    throughput = next((r["items_per_second"] for r in rows if r["batch"] == best), None)
-    if throughput:
-        told += f"; the best throughput within it is {throughput:.4g} items/s, at batch {best}"
+    best = max((r for r in rows if r["verdict"] == "pass"), key=lambda r: r["items_per_second"] or 0.0)
+    if best["items_per_second"]:
+        told += f"; the best throughput within it is {best['items_per_second']:.4g} items/s, at batch {best['batch']}"
     missing = [r["batch"] for r in rows if (r["status"], r["verdict"]) == ("ok", "fail")]
     return f"{told}; batch {min(missing)} misses it." if missing else f"{told}."
 
 
-def _each(judged: Sequence[Judged]) -> list[str]:
+def _sentences(judged: Sequence[Judged]) -> list[str]:
     """A sentence for each batch size that was tried, one for those that were not."""
     told = [f"Batch {m.batch}: {_status(m)}{r}" for m, v in judged if m.status != "not_run" for r in v.reasons]
     for reason in dict.fromkeys(m.reason for m, _ in judged if m.status == "not_run"):

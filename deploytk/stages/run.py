@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.artifact import Artifact, stage_key
-from deploytk.batches import parse_batches
+from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Status, Verdict
 from deploytk.errors import EXIT_PASS
 from deploytk.files import write_json
@@ -67,6 +67,7 @@ def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say, liste
         model.path,
         budget=profile.budget,
         batches=parse_batches(profile.bench.batches),
+        may_go_between=may_go_between(profile.bench.batches),
         runtime=None,
         threads=profile.bench.threads,
         time_limit_s=profile.bench.time_limit_s,

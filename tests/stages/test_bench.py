@@ -22,7 +22,7 @@ from deploytk.artifact import Artifact
 from deploytk.budget import Budget
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PASS, InputError
 from deploytk.report import Report
-from deploytk.stages import bench_sweep
+from deploytk.stages import bench_point, bench_sweep
 from deploytk.stages.bench import bench
 from deploytk.stages.bench_process import BatchProcess
 
@@ -34,7 +34,7 @@ HARD = Budget(latency_ms=1e-6)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
     # How alike neighbouring samples are depends on what else the machine does; test_judge.py is about that.
-    monkeypatch.setattr(judge, "_design_effect", lambda *_: 1.0)
+    monkeypatch.setattr(judge, "_design_effect", lambda latencies, *_, **__: np.ones(len(latencies)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -78,19 +78,28 @@ def test_within_the_budget_passes_and_names_the_largest_batch(tmp_path: Path) ->
     assert [row["verdict"] for row in rows(report).values()] == ["pass"] * 3
 
 
-def test_batch_1_over_budget_exits_3_and_higher_ones_are_not_run(tmp_path: Path) -> None:
+def test_batch_1_over_budget_exits_3_and_higher_ones_are_only_looked_at(tmp_path: Path) -> None:
     report = run(tiny_onnx.conv(tmp_path / "m.onnx"), [1, 2, 4], HARD)
     assert report.exit_code == EXIT_OVER_BUDGET
-    assert rows(report)[1]["verdict"] == "fail"
+    for row in rows(report).values():
+        assert (row["verdict"], row["refined"]) == ("fail", False)
+    assert [rows(report)[batch]["n"] for batch in (2, 4)] == [3, 3]
+    assert report.sections["bench"]["best_batch"] is None
+    assert report.sections["bench"]["tied"] == []
+    assert report.sections["bench"]["knee_batch"] in (1, 2, 4)
+
+
+def test_beyond_the_budget_a_look_that_takes_long_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_sweep, "_CURVE_SHARE", 0.0)
+    report = run(tiny_onnx.conv(tmp_path / "m.onnx"), [1, 2, 4], HARD)
     for batch in (2, 4):
         row = rows(report)[batch]
         assert (row["status"], row["verdict"], row["n"]) == ("not_run", None, 0)
-        assert row["reason"] == "not run: batch 1 already misses the budget"
-    assert report.sections["bench"]["best_batch"] is None
+        assert row["reason"].startswith("not run: batch 1 already misses the budget, and a look would take about")
 
 
 def test_too_little_time_is_inconclusive_and_exits_4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_sweep.Sweep, "sample", lambda self, _listen: self._look(last=True))
+    monkeypatch.setattr(bench_sweep.Sweep, "sample", lambda self: [p.look(last=True) for p in self.points])
     report = run(tiny_onnx.conv(tmp_path / "m.onnx"), [1])
     assert report.exit_code == EXIT_INCONCLUSIVE
     assert "not decided" in rows(report)[1]["reason"]
@@ -221,7 +230,7 @@ def test_a_model_that_hangs_is_stopped_and_proves_nothing(tmp_path: Path, fake: 
 def test_a_model_slower_than_its_budget_fails(tmp_path: Path, fake: str) -> None:
     report = run(model_that(tmp_path, {1: "slow"}), [1], Budget(latency_ms=10), runtime=fake)
     assert report.exit_code == EXIT_OVER_BUDGET
-    assert len(report.measurements[0].samples_ms) == 15  # decided by the screening
+    assert len(report.measurements[0].blocks) == bench_point.SCREEN_BLOCKS  # decided by the screening
 
 
 def test_all_batches_failing_is_a_failure_that_names_each(tmp_path: Path, fake: str) -> None:
@@ -249,13 +258,13 @@ def test_a_fixed_batch_model_is_rebatched_or_a_row(tmp_path: Path) -> None:
 
 def test_no_child_is_left_behind_by_an_error(tmp_path: Path, fake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    original = bench_sweep.BatchProcess
+    original = bench_point.BatchProcess
 
     def remember(*args: Any) -> Any:
         opened.append(original(*args))
         return opened[-1]
 
-    monkeypatch.setattr(bench_sweep, "BatchProcess", remember)
+    monkeypatch.setattr(bench_point, "BatchProcess", remember)
     with pytest.raises(InputError, match="cannot be loaded"):
         run(model_that(tmp_path, {2: "unreadable"}), [1, 2], runtime=fake)
     assert len(opened) == 2

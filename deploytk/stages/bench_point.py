@@ -1,0 +1,200 @@
+"""One batch size of one model on one runtime while it is being measured, in a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from deploytk.artifact import Artifact
+from deploytk.budget import Budget, Verdict
+from deploytk.judge import CALLS, WHOLE, Look, judge, plan_for
+from deploytk.measurement import Machine, Measurement, Status, percentile
+from deploytk.stages.bench_process import BatchProcess
+from deploytk.stages.bench_stability import leak
+
+#: What a batch size is screened with.
+SCREEN_BLOCKS = 3
+#: Slow models get fewer calls per block than `CALLS`.
+BLOCK_S = 1.0
+#: A call of at least this long needs none to lead it in: what a pause costs is little of it.
+_LONG_MS = 100.0
+#: These say nothing about the model's latency.
+UNPROVEN = ("timeout", "not_run")
+
+
+@dataclass(kw_only=True)
+class Point:
+    """Samples and what else is known of them; `open` until a verdict is given."""
+
+    spec: dict[str, Any]
+    batch: int
+    budget: Budget
+    began_s: float = 0.0  # on the clock of time.monotonic
+    process: BatchProcess | None = None
+    status: Status = "ok"
+    reason: str = ""
+    verdict: Verdict | None = None
+    looked: int = 0  # how many looks of the plan have been taken
+    samples: list[float] = field(default_factory=list)
+    blocks: list[int] = field(default_factory=list)
+    warmup: list[float] = field(default_factory=list)
+    used: dict[str, list[float]] = field(default_factory=dict)  # of each block: at_s, wall_ms, cpu_ms ...
+    parts: dict[str, list[float]] = field(default_factory=dict)
+    load_ms: float | None = None
+    first_ms: float | None = None
+    peak_rss_mb: float | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    log: str = ""
+    command: str = ""
+
+    @property
+    def open(self) -> bool:
+        """Whether more samples can and should be taken."""
+        return self.process is not None and self.verdict is None
+
+    @property
+    def limit_ms(self) -> float:
+        """What a call of this batch size may take."""
+        return self.budget.latency_ms * (self.batch if self.budget.per == "item" else 1)
+
+    @property
+    def typical_ms(self) -> float | None:
+        """The median call so far; None before the first."""
+        seen = self.samples or self.warmup[-CALLS:]
+        return median(seen) if seen else None
+
+    @property
+    def in_blocks(self) -> list[list[float]]:
+        """The samples of each block, in order."""
+        ends = list(itertools.accumulate(self.blocks))
+        return [self.samples[end - n : end] for end, n in zip(ends, self.blocks, strict=True)]
+
+    def start(self, logs: Path, *, timeout_s: float, warm_s: float, least: bool = False) -> bool:
+        """Open the model in its own process and warm it up; whether that worked."""
+        self.process = BatchProcess({**self.spec, "batch": self.batch}, logs)
+        self.log, self.command = str(self.process.log), self.process.command
+        return self.ask(timeout_s, do="open") and self.ask(timeout_s, do="warm", limit_s=warm_s, least=least)
+
+    def block(self, *, timeout_s: float, calls: int | None = None) -> bool:
+        """Take a block of samples; whether they came. One begun in time may end a little after the limit."""
+        calls = calls or self._calls()
+        usual_s = calls * max(self.samples or self.warmup, default=0.0) / 1000
+        lead = {"lead_ms": 0.0} if (self.typical_ms or 0.0) >= _LONG_MS else {}
+        return self.ask(max(timeout_s, 5.0 + 10 * usual_s), do="block", calls=calls, **lead)
+
+    def ask(self, timeout_s: float, **command: Any) -> bool:
+        """Whether the child answered with a result; what it said is kept."""
+        assert self.process
+        said = self.process.ask(command, timeout_s=timeout_s)
+        self.peak_rss_mb = said.get("peak_rss_mb") or self.peak_rss_mb
+        if "status" in said:
+            self.end(said["status"], said["reason"])
+            return False
+        self.load_ms = said.get("load_ms", self.load_ms)
+        self.first_ms = said.get("first_ms", self.first_ms)
+        self.details |= said.get("details", {})
+        self.warmup += said.get("warmup_ms", [])
+        if "samples_ms" in said:
+            self._keep(said)
+        return True
+
+    def _keep(self, said: dict[str, Any]) -> None:
+        self.samples += said["samples_ms"]
+        self.blocks.append(len(said["samples_ms"]))
+        self.warmup += said["lead_ms"]
+        for name in ("at_s", "wall_ms", "cpu_ms", "waited_ms", "busy_ms", "stolen_ms", "rss_mb", "energy_j"):
+            if said.get(name) is not None:
+                self.used.setdefault(name, []).append(said[name])
+        for name, values in said.get("parts_ms", {}).items():
+            self.parts.setdefault(name, []).extend(values)
+
+    def _calls(self) -> int:
+        """How many calls a block of this batch size has."""
+        return max(2, min(CALLS, int(1000 * BLOCK_S / (self.typical_ms or 1.0))))
+
+    def look(self, *, last: bool = False) -> None:
+        """Judge the series where its plan says so; with `last` whatever there is, for the last time."""
+        if not self.open:
+            return
+        plan = plan_for(self.budget)
+        due = [k for k in plan[self.looked :] if self._reached(k)]
+        if not due and not last:
+            return
+        # Cut short, a series may use the share of the look it was on the way to,
+        # and leave no band between the clear cases undecided.
+        ahead = next((k for k in plan[self.looked :] if not k.fail_only), plan[-1])
+        now = due[-1] if due else replace(ahead, band=WHOLE)
+        self.looked = max(self.looked, plan.index(due[-1]) + 1 if due else 0)
+        verdict = self._judged(now)
+        decisive = ("fail",) if now.fail_only else ("pass", "fail")
+        if last or now == plan[-1] or verdict.status in decisive:
+            self.decide(verdict)
+
+    def _reached(self, look: Look) -> bool:
+        """Whether the series is as long as the look asks; short blocks of a slow model make more of them."""
+        return len(self.blocks) >= look.rounds and (look.fail_only or len(self.samples) >= look.rounds * CALLS)
+
+    def _judged(self, look: Look) -> Verdict:
+        verdict = judge(self.samples, self.blocks, self.budget, self.batch, share=look.share, band=look.band)
+        over = self._over_memory()
+        leaking = leak(self.used.get("rss_mb", []), self.blocks)
+        wrong = [reason for reason in (over, leaking) if reason]
+        return Verdict(status="fail", reasons=(*wrong, *verdict.reasons)) if wrong else verdict
+
+    def _over_memory(self) -> str:
+        limit, peak = self.budget.max_memory_mb, self.peak_rss_mb
+        if limit is None or peak is None or peak <= limit:
+            return ""
+        return f"The peak memory is {peak:.0f} MB, over the budget of {limit:g} MB."
+
+    def end(self, status: Status, reason: str) -> None:
+        """Close with a result that is not samples."""
+        self.status, self.reason = status, reason
+        self.decide(Verdict(status="inconclusive" if status in UNPROVEN else "fail", reasons=(reason,)))
+
+    def decide(self, verdict: Verdict) -> None:
+        """Keep the verdict and end the child, whose memory and cores the others need."""
+        self.verdict = verdict
+        self.close()
+
+    def close(self) -> None:
+        """End the child."""
+        if self.process:
+            self.process.close()
+            self.process = None
+
+    def looks_within(self) -> bool:
+        """Whether the samples so far lie within the budget; no proof."""
+        if self.verdict is not None:
+            return self.verdict.status == "pass"
+        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= self.limit_ms
+
+    def measurement(self, artifact: Artifact, machine: Machine) -> Measurement:
+        """What was measured, keyed to the artifact's sha256."""
+        energy = self.used.get("energy_j")
+        return Measurement(
+            artifact_sha256=artifact.sha256,
+            runtime=self.spec["runtime"],
+            batch=self.batch,
+            status=self.status,
+            reason=self.reason,
+            samples_ms=tuple(self.samples),
+            blocks=tuple(self.blocks),
+            warmup_ms=tuple(self.warmup),
+            load_ms=self.load_ms,
+            first_ms=self.first_ms,
+            peak_rss_mb=self.peak_rss_mb,
+            block_at_s=tuple(at - self.began_s for at in self.used.get("at_s", [])),
+            block_cpu_ms=tuple(self.used.get("cpu_ms", [])),
+            block_waited_ms=tuple(self.used.get("waited_ms", [])),
+            block_rss_mb=tuple(self.used.get("rss_mb", [])),
+            energy_j=sum(energy) if energy else None,
+            parts_ms={name: tuple(values) for name, values in self.parts.items()},
+            details=self.details,
+            log=self.log,
+            command=self.command,
+            machine=machine,
+        )
