@@ -33,8 +33,8 @@ SCORE, OVERLAP, MOST_BOXES = 0.25, 0.7, 300
 _MOST_CANDIDATES = 30_000
 #: The strides of the levels of a YOLO head: the usual three, and those with a finer or a coarser one.
 _LEVELS = ((8, 16, 32), (4, 8, 16, 32), (8, 16, 32, 64))
-#: The sum of quantized probabilities differs from 1 by rounding.
-_SUM = 0.1
+#: The sum of float32 (or float16) probabilities differs from 1 by rounding.
+_SUM = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +109,12 @@ def detections(
 def top_k(output: np.ndarray, spec: TensorSpec, k: int = 5) -> tuple[np.ndarray, np.ndarray]:
     """(classes (N, k) int64, their probabilities (N, k) float32), the most probable first.
 
-    Outputs that are probabilities already (0..1, each row's sum 1 within 0.1) are taken as they are; others go through
-    a softmax.
+    Outputs that are probabilities already are taken as they are, others go through a softmax. They are where each row
+    lies in 0..1 and sums up to 1 within 0.01, or where the integers of a quantized output can mean nothing but 0..1:
+    LiteRT quantizes every softmax so (scale 1/256), and the sum of a thousand roundings need not be near 1.
     """
     rows = reals(output, spec).reshape(len(output), -1)
-    probabilities = rows if _are_probabilities(rows) else _softmax(rows)
+    probabilities = rows if _are_probabilities(rows, output.dtype, spec) else _softmax(rows)
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :k]
     return order, np.take_along_axis(probabilities, order, 1)
 
@@ -264,6 +265,9 @@ def _softmax(rows: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _are_probabilities(rows: np.ndarray) -> bool:
+def _are_probabilities(rows: np.ndarray, dtype: np.dtype[Any], spec: TensorSpec) -> bool:
+    if dtype.kind in "iu" and spec.scale is not None:
+        ends = np.array([np.iinfo(dtype).min, np.iinfo(dtype).max], np.float64) - (spec.zero_point or 0)
+        return bool(ends[0] == 0 and ends[1] * spec.scale <= 1)
     within = rows.min(initial=0.0) >= 0 and rows.max(initial=0.0) <= 1 + 1e-3
     return bool(within and (np.abs(rows.sum(1) - 1) <= _SUM).all())
