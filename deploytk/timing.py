@@ -38,8 +38,8 @@ def no_garbage_collection() -> Iterator[None]:
 
 def sample(
     run: Run, *, start: int, calls: int, lead_ms: float = 0.0, after: Callable[[], None] | None = None
-) -> tuple[list[float], list[float], Outputs]:
-    """(latencies of the lead-in, of each call in ms, outputs of the last) for the turns from `start` on.
+) -> tuple[list[float], list[float]]:
+    """(latencies of the lead-in, of each call in ms) for the turns from `start` on.
 
     Nothing but the call is inside the clock; `after` is called after each sample, outside it. The lead-in are calls
     that are no samples, for `lead_ms` or 50 calls: after a pause a small model needs several until caches and cores
@@ -47,22 +47,20 @@ def sample(
     """
     lead: list[float] = []
     samples: list[float] = []
-    outputs: Outputs = {}
     with no_garbage_collection():
         while len(lead) < _MOST_LEAD and sum(lead) < lead_ms:
-            lead.append(_timed(run, start + len(lead))[0])
+            lead.append(_timed(run, start + len(lead)))
         for turn in range(start, start + calls):
-            latency_ms, outputs = _timed(run, turn)
-            samples.append(latency_ms)
+            samples.append(_timed(run, turn))
             if after:
                 after()
-    return lead, samples, outputs
+    return lead, samples
 
 
-def _timed(run: Run, turn: int) -> tuple[float, Outputs]:
+def _timed(run: Run, turn: int) -> float:
     began = perf_counter_ns()
-    outputs = run(turn)
-    return (perf_counter_ns() - began) / 1e6, outputs
+    run(turn)
+    return (perf_counter_ns() - began) / 1e6
 
 
 def warm_up(run: Run, *, most_calls: int = 60, limit_s: float = 10.0) -> list[float]:
@@ -73,7 +71,7 @@ def warm_up(run: Run, *, most_calls: int = 60, limit_s: float = 10.0) -> list[fl
     samples: list[float] = []
     with no_garbage_collection():
         while len(samples) < most_calls and sum(samples) < 1000 * limit_s and not is_steady(samples):
-            samples.append(_timed(run, len(samples))[0])
+            samples.append(_timed(run, len(samples)))
     return samples
 
 

@@ -51,13 +51,21 @@ class ModelOnly:
 
     parts: tuple[str, ...] = ()
 
-    def __init__(self, session: Session, feeds: list[Feed]) -> None:
-        self.session, self.feeds, self.count = session, feeds, len(feeds)
+    def __init__(self, session: Session, feeds: list[Feed], batch: int) -> None:
+        self.session, self.feeds, self.batch = session, feeds, batch
+        self.count = len(feeds)
+        self.details: dict[str, Any] = {}
         self.last_ms: dict[str, float] = {}
+        self.last_outputs: Mapping[str, np.ndarray] = {}
 
     def run(self, turn: int) -> Mapping[str, np.ndarray]:
         """The outputs for the input whose turn it is."""
-        return self.session.run(self.feeds[turn % self.count])
+        self.last_outputs = self.session.run(self.feeds[turn % self.count])
+        return self.last_outputs
+
+    def wrong(self) -> str:
+        """Why the outputs of the last run cannot be right, as a sentence, or the empty string."""
+        return timing.wrong_outputs(self.last_outputs, self.batch)
 
 
 class Child:
@@ -99,7 +107,7 @@ class Child:
             return whole, whole.inputs
         samples = self.spec.get("samples")
         feeds, inputs = feeds_for(session.inputs, Path(samples) if samples else None)
-        return ModelOnly(session, feeds), inputs
+        return ModelOnly(session, feeds, self.batch), inputs
 
     def warm(self, limit_s: float, least: bool = False) -> dict[str, Any]:
         """Look at the outputs of each input once (of two where time is short), then call until steady.
@@ -111,21 +119,21 @@ class Child:
         stop_at = time.monotonic() + limit_s
         for turn in range(self.measured.count):
             began = time.perf_counter_ns()
-            outputs = self.measured.run(turn)
+            self.measured.run(turn)
             first_ms = first_ms or (time.perf_counter_ns() - began) / 1e6
-            self._look_at(turn, outputs)
+            self._look_at(turn)
             if turn and (least or time.monotonic() > stop_at):
                 break
         _stop_if(self.first.same_for_all())
         warmup = [] if least else timing.warm_up(self.measured.run, limit_s=limit_s)
-        return {"first_ms": first_ms, "warmup_ms": warmup, "rss_mb": usage.rss_mb()}
+        return {"first_ms": first_ms, "warmup_ms": warmup, "details": self.measured.details}
 
     def block(self, calls: int, lead_ms: float = LEAD_MS) -> dict[str, Any]:
         """Time a block of calls after those that lead in; the last output is looked at again."""
         parts: dict[str, list[float]] = {name: [] for name in self.measured.parts}
         before = usage.used()
         at_s = time.monotonic()
-        lead, samples, outputs = timing.sample(
+        lead, samples = timing.sample(
             self.measured.run,
             start=self.turn,
             calls=calls,
@@ -135,7 +143,7 @@ class Child:
         wall_ms = 1000 * (time.monotonic() - at_s)
         spent = usage.used().since(before)
         self.turn += calls
-        self._look_at(self.turn - 1, outputs)
+        self._look_at(self.turn - 1)
         return {
             "samples_ms": samples,
             "lead_ms": lead,
@@ -146,10 +154,10 @@ class Child:
             **asdict(spent),
         }
 
-    def _look_at(self, turn: int, outputs: Mapping[str, np.ndarray]) -> None:
-        number = turn % self.measured.count
-        if self.spec.get("boundary") != "end_to_end":
-            _stop_if(timing.wrong_outputs(outputs, self.batch))
+    def _look_at(self, turn: int) -> None:
+        """Stop where the model's own outputs of the last run, the one of `turn`, are wrong."""
+        _stop_if(self.measured.wrong())
+        number, outputs = turn % self.measured.count, self.measured.last_outputs
         if self.first.known(number):
             _stop_if(self.first.differs(number, outputs))
         else:
