@@ -29,9 +29,8 @@ MIN_BLOCKS = 10
 #: With fewer blocks a slow mode may not have been seen at all, and only what is far from the budget is decided.
 SURE_BLOCKS = 40
 _ENOUGH_MERGED = 15
-#: How often blocks are merged, at most, for the samples' own percentiles at the last look: a drift that was seen from
-#: end to end and stayed within the budget has done its worst. At an earlier look it may go on.
-_OWN_MERGED = 4
+#: How many sizes of merged blocks are looked at when nothing more is to come (single ones, 2, 4 and 8).
+_MERGED_AT_LAST = 4
 _MOST_SAMPLES = 1_000_000
 #: A latency of at least this share of the budget is near it.
 _NEAR = 0.5
@@ -194,18 +193,23 @@ def _design_effect(
     The variance between blocks is taken at the budget and at the samples' own percentiles: a clustered series that
     happens to show no exceedance of the budget shows its clusters there. Percentiles far below the budget are left
     out: how calls of 3 and 4 ms follow each other says nothing about calls of 50 ms.
+
+    At the last look the measurement is over, and what is asked is the share of calls in it. A block then stands for
+    its own stretch of time, so that only the differences between neighbours count as chance (von Neumann's estimate of
+    a variance): a drift that was seen from end to end makes nothing uncertain. At an earlier look it may go on, and
+    all that differs counts.
     """
     runs, samples = latencies.shape
     if len(counts) < MIN_BLOCKS and max(counts) > 1:
         return np.full(runs, samples / len(counts))
     effect = np.ones(runs)
-    merged = _merged(counts)
+    merged = _merged(counts)[: _MERGED_AT_LAST if last else None]
     for over in exceeding:
-        effect = np.maximum(effect, _most_clustering(over, merged))
+        effect = np.maximum(effect, _most_clustering(over, merged, local=last))
     for tail in (_allowed(budget), min(0.5, 2 * _allowed(budget))):
         rank = max(0, math.ceil((1 - tail) * samples) - 1)
         own = np.partition(latencies, rank, axis=1)[:, rank : rank + 1]
-        clustering = _most_clustering(latencies > own, merged[: _OWN_MERGED if last else None])
+        clustering = _most_clustering(latencies > own, merged, local=last)
         effect = np.where(own[:, 0] >= _NEAR * budget.latency_ms, np.maximum(effect, clustering), effect)
     return effect
 
@@ -219,14 +223,17 @@ def _merged(counts: list[int]) -> list[list[int]]:
     return found
 
 
-def _most_clustering(over: Array, merged: list[list[int]]) -> Array:
+def _most_clustering(over: Array, merged: list[list[int]], *, local: bool) -> Array:
     """The largest clustering of each row over all sizes of blocks."""
-    found: Array = np.max([_clustering(over, counts) for counts in merged], axis=0)
+    found: Array = np.max([_clustering(over, counts, local=local) for counts in merged], axis=0)
     return found
 
 
-def _clustering(over: Array, counts: list[int]) -> Array:
-    """The variance of the exceedances between blocks, over that of as many independent samples, for each row."""
+def _clustering(over: Array, counts: list[int], *, local: bool) -> Array:
+    """The variance of the exceedances between blocks, over that of as many independent samples, for each row.
+
+    `local`: from the differences between neighbouring blocks alone.
+    """
     runs, samples = over.shape
     if len(counts) < 2 or max(counts) == 1:
         return np.ones(runs)
@@ -234,8 +241,9 @@ def _clustering(over: Array, counts: list[int]) -> Array:
     starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
     inside = np.add.reduceat(over, starts, axis=1, dtype=np.float64)
     apart = inside - share[:, np.newaxis] * np.asarray(counts)
-    between = (apart**2).sum(axis=1) * len(counts) / (len(counts) - 1)
+    squares = (np.diff(apart, axis=1) ** 2 / 2 if local else apart**2).sum(axis=1)
     independent = samples * share * (1 - share)
+    between = squares * len(counts) / (len(counts) - 1)
     found: Array = np.divide(between, independent, out=np.ones(runs), where=independent > 0)
     return found
 
