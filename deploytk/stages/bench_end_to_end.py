@@ -12,6 +12,7 @@ The next part begins in the same instant as the one before ends, so the parts su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
@@ -21,6 +22,7 @@ from typing import Any, get_args
 import numpy as np
 
 from deploytk import plugins
+from deploytk.artifact import TensorSpec
 from deploytk.data import dataset, preparation_file
 from deploytk.data.detections import (
     AFTER,
@@ -124,13 +126,16 @@ class EndToEnd:
     @property
     def details(self) -> dict[str, Any]:
         """What was inside the clock, and what was found in the images seen so far."""
+        cv2 = plugins.import_or_explain("cv2")
         told: dict[str, Any] = {
             "boundary": "end_to_end",
             "inside": list(PARTS),
             "images": self.inputs,
             "preparation": self.preparation.model_dump(mode="json"),
             "preparation_sha256": self.preparation.sha256,
-            "opencv_threads": plugins.import_or_explain("cv2").getNumThreads(),
+            "opencv": cv2.__version__,
+            "opencv_threads": cv2.getNumThreads(),
+            "pillow": metadata.version("pillow"),
             "after": {None: "none", "classes": "top-k"}.get(self.head, f"nms of {self.head} outputs"),
         }
         if self.head in ("decoded", "end-to-end", "maps"):
@@ -186,7 +191,7 @@ def open_end_to_end(spec: Mapping[str, Any], session: Session) -> EndToEnd:
     return EndToEnd(session, paths, preparation_file.load(str(name), image), after, int(spec["batch"]))
 
 
-def image_input(session: Session) -> Any:
+def image_input(session: Session) -> TensorSpec:
     """The one image input of a model.
 
     Raises:

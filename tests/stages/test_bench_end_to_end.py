@@ -15,7 +15,7 @@ from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 from deploytk.stages.bench_end_to_end import EndToEnd, few, images_of, open_end_to_end
 
-pytest.importorskip("cv2", reason="OpenCV is not installed")
+cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 SIDE = 64
 ANCHORS = 84  # 8 * 8 + 4 * 4 + 2 * 2
@@ -201,6 +201,7 @@ def test_the_details_tell_what_was_inside_and_what_was_found(folder: Path) -> No
     assert told["boundary"] == "end_to_end" and told["inside"] == list(whole.parts)
     assert told["preparation"]["kind"] == "letterbox"
     assert told["preparation_sha256"] == whole.preparation.sha256
+    assert told["opencv"] == cv2.__version__ and told["opencv_threads"] == cv2.getNumThreads()
     assert told["boxes_per_image"] == {"least": 0, "median": 1, "most": 1, "images": 3}
     assert told["after"] == "nms of decoded outputs" and "note" not in told
     assert whole.inputs == told["images"] == "3 image files, 3 sizes from 64x64 to 90x180"
