@@ -36,14 +36,19 @@ class Decided:
         return 100 * float((self.status == status).mean())
 
 
-def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget) -> Decided:
-    """deploytk's verdict on each row, looked at as the bench does: blocks of CALLS samples, one after the other."""
+def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget, *, spread: bool = False) -> Decided:
+    """deploytk's verdict on each row, which holds all blocks of the plan, CALLS samples each, in order of time.
+
+    A look takes the first blocks, as a bench does whose clock runs with them. Or, `spread`, it takes as many from the
+    whole row, as a bench does that measures other things in between: `Decided.samples` says how many those were.
+    """
     status = np.full(len(latencies), INCONCLUSIVE)
     samples = np.full(len(latencies), plan[-1].rounds * CALLS)
     asked = np.arange(len(latencies))
     for look in plan:
         taken = look.rounds * CALLS
-        found = weigh_many(latencies[asked, :taken], [CALLS] * look.rounds, budget, share=look.share, band=look.band)
+        seen = calls_used(latencies[asked], taken, spread=spread)
+        found = weigh_many(seen, [CALLS] * look.rounds, budget, share=look.share, band=look.band)
         allowed = 1 - budget.percentile / 100
         fails = found.lower > allowed
         passes = (found.upper < allowed) & (not look.fail_only)
@@ -53,22 +58,34 @@ def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget) -> Deci
     return Decided(status=status, samples=samples)
 
 
-def naive_passes(latencies: Array, samples: Array, budget: Budget) -> Array:
-    """Whether the nearest-rank percentile of the first `samples` of each row is under the budget."""
-    return _within(latencies, samples, budget, lambda n: n - max(1, math.ceil(budget.percentile / 100 * n)))
+def calls_used(latencies: Array, taken: int, *, spread: bool = False) -> Array:
+    """The first calls of each row, `taken` of them; or those of the blocks taken evenly out of the whole row."""
+    if not spread:
+        return latencies[:, :taken]
+    rounds, all_rounds = taken // CALLS, latencies.shape[1] // CALLS
+    blocks = latencies.reshape(len(latencies), all_rounds, CALLS)
+    return blocks[:, np.arange(rounds) * all_rounds // rounds].reshape(len(latencies), taken)
 
 
-def loadgen_passes(latencies: Array, samples: Array, budget: Budget) -> Array:
-    """Whether LoadGen's early-stopping estimate from the first `samples` of each row is under the budget."""
-    return _within(latencies, samples, budget, lambda n: discarded(n, budget.percentile))
+def naive_passes(latencies: Array, samples: Array, budget: Budget, *, spread: bool = False) -> Array:
+    """Whether the nearest-rank percentile of as many calls as `samples` says for each row is under the budget."""
+    allowed = {int(n): int(n) - max(1, math.ceil(budget.percentile / 100 * n)) for n in np.unique(samples)}
+    return _within(latencies, samples, budget, allowed, spread)
 
 
-def _within(latencies: Array, samples: Array, budget: Budget, may_exceed: Any) -> Array:
-    """Whether at most `may_exceed(n)` of the first n samples of each row are at the budget or over; -1: never."""
+def loadgen_passes(latencies: Array, samples: Array, budget: Budget, *, spread: bool = False) -> Array:
+    """Whether LoadGen's early-stopping estimate from as many calls is under the budget."""
+    allowed = {int(n): discarded(int(n), budget.percentile) for n in np.unique(samples)}
+    return _within(latencies, samples, budget, allowed, spread)
+
+
+def _within(latencies: Array, samples: Array, budget: Budget, allowed: dict[int, int], spread: bool) -> Array:
+    """Whether at most `allowed[n]` of the n calls of each row are at the budget or over; never where that is -1."""
     found = np.zeros(len(latencies), dtype=bool)
-    for n in np.unique(samples):
+    for n, may_exceed in allowed.items():
         rows = samples == n
-        found[rows] = (latencies[rows, :n] >= budget.latency_ms).sum(axis=1) <= may_exceed(int(n))
+        slow = calls_used(latencies[rows], n, spread=spread) >= budget.latency_ms
+        found[rows] = slow.sum(axis=1) <= may_exceed
     return found
 
 

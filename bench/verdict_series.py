@@ -41,15 +41,15 @@ def ar1(rng: np.random.Generator, runs: int, times: Array, *, rho: float) -> Arr
     return 40 * np.exp(0.1 * found)
 
 
-def linear(rng: np.random.Generator, runs: int, times: Array, *, drift: float = 0.3) -> Array:
-    """Independent, 5 % wide, and rising or falling by 30 % over the measurement."""
+def linear(rng: np.random.Generator, runs: int, times: Array, *, drift: float = 0.3, length: int = HORIZON) -> Array:
+    """Independent, 5 % wide, and rising or falling by 30 % over the measurement of `length` calls."""
     direction = rng.choice([-1, 1], size=(runs, 1))
-    return 40 * np.exp(drift * direction * (times / HORIZON - 0.5) + 0.05 * rng.standard_normal((runs, times.size)))
+    return 40 * np.exp(drift * direction * (times / length - 0.5) + 0.05 * rng.standard_normal((runs, times.size)))
 
 
-def sinusoid(rng: np.random.Generator, runs: int, times: Array, *, periods: float) -> Array:
+def sinusoid(rng: np.random.Generator, runs: int, times: Array, *, periods: float, length: int = HORIZON) -> Array:
     """Independent, 5 % wide, and going up and down by 15 %, from any point of the wave."""
-    wave = np.sin(2 * np.pi * (periods * times / HORIZON + rng.random((runs, 1))))
+    wave = np.sin(2 * np.pi * (periods * times / length + rng.random((runs, 1))))
     return 40 * np.exp(0.15 * wave + 0.05 * rng.standard_normal((runs, times.size)))
 
 
@@ -106,9 +106,15 @@ STRESS: dict[str, Series] = {
 }
 
 
-def true_p95(series: Series) -> float:
-    """The p95 in ms over whole measurements, from 1.6 million calls."""
-    calls = series(np.random.default_rng(95), 400, np.arange(0, HORIZON, 8))
+def shorter(name: str, rounds: int) -> Series:
+    """A promised series whose drift, if it has one, takes as long as `rounds` blocks."""
+    series = PROMISED[name]
+    return partial(series, length=rounds * SPACING) if name.startswith("drift") else series
+
+
+def true_p95(series: Series, length: int = HORIZON) -> float:
+    """The p95 in ms over whole measurements of `length` calls, from a million calls or more."""
+    calls = series(np.random.default_rng(95), 400, np.arange(0, length, max(1, length // 4000)))
     return float(np.quantile(calls, 0.95))
 
 

@@ -12,56 +12,62 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from verdict_rules import FAIL, INCONCLUSIVE, PASS, Decided, loadgen_passes, naive_passes, sequential
-from verdict_series import PROMISED, STRESS, Series, block_times, true_p95
+from verdict_rules import FAIL, INCONCLUSIVE, PASS, Array, Decided, loadgen_passes, naive_passes, sequential
+from verdict_series import PROMISED, SPACING, STRESS, Series, block_times, shorter, true_p95
 
 from deploytk.budget import Budget
-from deploytk.judge import CALLS, plan_for
+from deploytk.judge import CALLS, Look, plan_for
 
 RESULTS = Path(__file__).parent / "results"
 #: The true p95 against the budget.
 PLACES = {"10 % over": 1.1, "at the budget": 1.0, "10 % under": 0.9}
+#: The same, for what a verdict costs.
+COSTS = {f"{factor:g} of the budget": factor for factor in (0.4, 0.6, 0.75, 0.85, 0.95, 1.05, 1.2, 1.5, 2)}
+CUT_AFTER = (60, 120)
+PLAN = plan_for(Budget())
 _AT_ONCE = 1000
 
 Row = dict[str, Any]
 
 
-def simulate(series: Series, *, runs: int, seed: int = 1) -> dict[str, Row]:
+def simulate(
+    series: Series, *, runs: int, plan: tuple[Look, ...] = PLAN, places: dict[str, float] = PLACES, seed: int = 1
+) -> dict[str, Row]:
     """For each place of the true p95, percent of the runs that ended in each way, and what the other rules said."""
     rng = np.random.default_rng(seed)
-    p95_ms = true_p95(series)
-    found: dict[str, list[Row]] = {place: [] for place in PLACES}
+    p95_ms = true_p95(series, plan[-1].rounds * SPACING)
+    found: dict[str, list[Row]] = {place: [] for place in places}
     while runs > 0:
         batch = min(runs, _AT_ONCE)
-        for place, row in _judged(rng, series, p95_ms, batch):
-            found[place].append(row | {"runs": batch})
+        spread = series(rng, batch, block_times(plan[-1].rounds, CALLS))
+        in_a_row = series(rng, batch, np.arange(spread.shape[1]))
+        for place, factor in places.items():
+            budget = Budget(latency_ms=p95_ms / factor)
+            decided = sequential(spread, plan, budget)
+            found[place].append(shares(decided) | others(spread, in_a_row, decided, budget) | {"runs": batch})
         runs -= batch
     return {place: _mean(rows) for place, rows in found.items()}
 
 
-def _judged(rng: np.random.Generator, series: Series, p95_ms: float, runs: int) -> Iterator[tuple[str, Row]]:
-    """One row for each place, from the same measurements."""
-    plan = plan_for(Budget())
-    spread = series(rng, runs, block_times(plan[-1].rounds, CALLS))
-    in_a_row = series(rng, runs, np.arange(spread.shape[1]))
-    for place, factor in PLACES.items():
-        budget = Budget(latency_ms=p95_ms / factor)
-        decided = sequential(spread, plan, budget)
-        yield (
-            place,
-            shares(decided)
-            | {
-                "naive": percent(naive_passes(spread, decided.samples, budget)),
-                "naive, in a row": percent(naive_passes(in_a_row, decided.samples, budget)),
-                "LoadGen": percent(loadgen_passes(spread, decided.samples, budget)),
-                "LoadGen, in a row": percent(loadgen_passes(in_a_row, decided.samples, budget)),
-            },
-        )
+def others(spread: Array, in_a_row: Array, decided: Decided, budget: Budget, *, evenly: bool = False) -> Row:
+    """How often the naive rule and LoadGen's pass: on the samples the plan had used, and on as many calls in a row."""
+    return {
+        "naive": percent(naive_passes(spread, decided.samples, budget, spread=evenly)),
+        "naive, in a row": percent(naive_passes(in_a_row, decided.samples, budget)),
+        "LoadGen": percent(loadgen_passes(spread, decided.samples, budget, spread=evenly)),
+        "LoadGen, in a row": percent(loadgen_passes(in_a_row, decided.samples, budget)),
+    }
+
+
+def cut_short(rounds: int) -> tuple[Look, ...]:
+    """The plan of a series that a time limit ends after `rounds` blocks."""
+    before = tuple(look for look in PLAN if look.rounds < rounds)
+    next_look = next(look for look in PLAN if look.rounds >= rounds)
+    return (*before, Look(rounds=rounds, share=next_look.share))
 
 
 def shares(decided: Decided) -> Row:
@@ -100,21 +106,29 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--only", default="", help="series whose name has this in it; nothing is written")
     asked = parser.parse_args()
-    tables: dict[str, list[Row]] = {"promised": [], "beyond the promises": []}
-    for title, group in zip(tables, (PROMISED, STRESS), strict=True):
-        for name, series in group.items():
-            if asked.only in name:
-                for place, row in simulate(series, runs=asked.runs).items():
-                    tables[title].append({"series": name, "true p95": place} | row)
-                    print(markdown(tables[title][-1:]).splitlines()[-1], flush=True)
+    tables = {"Promised": _table(PROMISED, asked.runs, asked.only), "Stress": _table(STRESS, asked.runs, asked.only)}
+    for rounds in CUT_AFTER:
+        series = {name: shorter(name, rounds) for name in PROMISED}
+        tables[f"Cut short after {rounds} blocks"] = _table(series, asked.runs, asked.only, plan=cut_short(rounds))
+    tables["What a verdict costs"] = _table(PROMISED, max(1, asked.runs // 10), asked.only, places=COSTS)
     if not asked.only:
-        keep(tables, asked.runs)
+        keep(tables)
 
 
-def keep(tables: dict[str, list[Row]], runs: int) -> None:
-    """Write both tables under bench/results."""
-    told = [f"## {title}\n\n{runs} runs each; percent of runs.\n\n{markdown(rows)}" for title, rows in tables.items()]
-    (RESULTS / "verdict_simulation.json").write_text(json.dumps({"runs": runs, **tables}, indent=1) + "\n")
+def _table(group: dict[str, Series], runs: int, only: str, **how: Any) -> list[Row]:
+    rows: list[Row] = []
+    for name, series in group.items():
+        if only in name:
+            for place, row in simulate(series, runs=runs, **how).items():
+                rows.append({"series": name, "true p95": place, "runs": runs} | row)
+                print(markdown(rows[-1:]).splitlines()[-1], flush=True)
+    return rows
+
+
+def keep(tables: dict[str, list[Row]]) -> None:
+    """Write the tables under bench/results."""
+    told = [f"## {title}\n\nPercent of runs.\n\n{markdown(rows)}" for title, rows in tables.items()]
+    (RESULTS / "verdict_simulation.json").write_text(json.dumps(tables, indent=1) + "\n")
     (RESULTS / "verdict_simulation.md").write_text("\n".join(told))
 
 

@@ -28,9 +28,11 @@ CALLS = 3
 MIN_BLOCKS = 10
 #: With fewer blocks a slow mode may not have been seen at all, and only what is far from the budget is decided.
 SURE_BLOCKS = 40
+#: Neighbouring blocks are merged while as many remain. When nothing more is to come, merged blocks of more than
+#: eight must leave more: their differences are to be those of neighbours.
 _ENOUGH_MERGED = 15
-#: How many sizes of merged blocks are looked at when nothing more is to come (single ones, 2, 4 and 8).
-_MERGED_AT_LAST = 4
+_SIZES_AT_LAST = 4
+_ENOUGH_AT_LAST = 60
 _MOST_SAMPLES = 1_000_000
 #: A latency of at least this share of the budget is near it.
 _NEAR = 0.5
@@ -100,7 +102,6 @@ def judge(
     *,
     share: float = 1.0,
     band: Band = WHOLE,
-    looks: int | None = None,
 ) -> Verdict:
     """Pass, fail or inconclusive for the samples of one batch size.
 
@@ -109,9 +110,7 @@ def judge(
         blocks: how many consecutive samples each block holds; blocks are spread over time. Empty: one single block.
         share: the part of the allowed error (one minus the confidence) that this look at a growing series may use.
         band: what is decided at this look is a percentile below the first or above the second, times the budget.
-        looks: the same as `share` said as a number of equal looks.
     """
-    share = share if looks is None else 1.0 / looks
     wrong = _not_a_latency(samples_ms)
     if wrong:
         return Verdict(status="fail", reasons=(wrong,))
@@ -168,9 +167,9 @@ def weigh_many(
     )
 
 
-def samples_needed(budget: Budget, *, share: float = 1.0, looks: int | None = None) -> int:
+def samples_needed(budget: Budget, *, share: float = 1.0) -> int:
     """How many independent samples, none of them over the budget, a pass takes: 59 for p95 at 95 % confidence."""
-    alpha = (1.0 - budget.confidence) * (share if looks is None else 1.0 / looks)
+    alpha = (1.0 - budget.confidence) * share
     return math.floor(math.log(alpha) / math.log(budget.percentile / 100.0)) + 1
 
 
@@ -203,7 +202,7 @@ def _design_effect(
     if len(counts) < MIN_BLOCKS and max(counts) > 1:
         return np.full(runs, samples / len(counts))
     effect = np.ones(runs)
-    merged = _merged(counts)[: _MERGED_AT_LAST if last else None]
+    merged = _merged(counts, last=last)
     for over in exceeding:
         effect = np.maximum(effect, _most_clustering(over, merged, local=last))
     for tail in (_allowed(budget), min(0.5, 2 * _allowed(budget))):
@@ -214,12 +213,15 @@ def _design_effect(
     return effect
 
 
-def _merged(counts: list[int]) -> list[list[int]]:
+def _merged(counts: list[int], *, last: bool) -> list[list[int]]:
     """The blocks, then two neighbours as one, then four and so on while enough remain: slow drifts show there."""
     found = [counts]
-    while len(found[-1]) // 2 >= _ENOUGH_MERGED and max(counts) > 1:
-        last = found[-1]
-        found.append([sum(last[i : i + 2]) for i in range(0, len(last), 2)])
+    while max(counts) > 1:
+        before = found[-1]
+        enough = _ENOUGH_AT_LAST if last and len(found) >= _SIZES_AT_LAST else _ENOUGH_MERGED
+        if len(before) // 2 < enough:
+            break
+        found.append([sum(before[i : i + 2]) for i in range(0, len(before), 2)])
     return found
 
 

@@ -1,0 +1,106 @@
+"""How often the verdict errs on recorded latencies of real models: blocks taken out of a recording, many times.
+
+    python bench/verdict_replay.py            # writes bench/results/verdict_replay.{json,md}
+
+The true p95 is that of the whole recording, and the budget is put 10 % below it, at it and 10 % above it. One draw
+starts anywhere in the recording (which goes round) and takes the blocks of the whole plan, each somewhere in its own
+stretch, so that no call is taken twice. The last look has then seen blocks from end to end; the first looks see only
+what came first, as in a real bench. The naive rule and LoadGen's get the same samples, and as many calls in a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from verdict_rules import sequential
+from verdict_simulation import PLACES, RESULTS, Row, markdown, others, shares
+
+from deploytk.budget import Budget
+from deploytk.judge import CALLS, plan_for
+
+Array = npt.NDArray[Any]
+RECORDINGS = Path(__file__).parent / "recordings"
+#: The rule was looked at on these while it was shaped; all others are held out.
+SHAPED_ON = (
+    "detector_onnx_2t_a",
+    "resnet18_onnx_1t_a",
+    "mobilenetv3_onnx_2t_a",
+    "detector_int8_litert_1t_a",
+    "resnet18_onnx_2t_a",
+)
+
+
+def recordings() -> dict[str, Array]:
+    """Every recording by name: latencies in ms, in order."""
+    return {path.stem: np.load(path)["latency_ms"].astype(np.float64) for path in sorted(RECORDINGS.glob("*.npz"))}
+
+
+def drawn(rng: np.random.Generator, latencies: Array, rounds: int, draws: int) -> tuple[Array, Array]:
+    """(blocks spread over the recording, as many calls in a row), one draw in each row.
+
+    Raises:
+        ValueError: the recording is too short for as many blocks that share no call.
+    """
+    stretch = latencies.size // rounds
+    if stretch < CALLS:
+        raise ValueError(f"{latencies.size} calls are too few for {rounds} blocks of {CALLS}")
+    start = rng.integers(latencies.size, size=(draws, 1, 1))
+    inside = rng.integers(stretch - CALLS + 1, size=(draws, rounds, 1))
+    at = start + stretch * np.arange(rounds)[:, np.newaxis] + inside + np.arange(CALLS)
+    in_a_row = start[:, :, 0] + np.arange(rounds * CALLS)
+    return latencies[at.reshape(draws, -1) % latencies.size], latencies[in_a_row % latencies.size]
+
+
+def replay(latencies: Array, *, draws: int, evenly: bool = True, seed: int = 1) -> dict[str, Row]:
+    """For each place of the true p95, percent of the draws with each verdict, and what the other rules said."""
+    plan = plan_for(Budget())
+    spread, in_a_row = drawn(np.random.default_rng(seed), latencies, plan[-1].rounds, draws)
+    p95_ms = float(np.quantile(latencies, 0.95, method="inverted_cdf"))
+    found: dict[str, Row] = {}
+    for place, factor in PLACES.items():
+        budget = Budget(latency_ms=p95_ms / factor)
+        decided = sequential(spread, plan, budget, spread=evenly)
+        found[place] = shares(decided) | others(spread, in_a_row, decided, budget, evenly=evenly)
+    return found
+
+
+def described(name: str, latencies: Array) -> Row:
+    """What a recording is like: how long, how slow, and how alike are calls next to and far from each other."""
+    over = (latencies > np.quantile(latencies, 0.95)).astype(float)
+    stretch = latencies.size // plan_for(Budget())[-1].rounds
+    return {
+        "recording": name,
+        "use": "shaped on" if name in SHAPED_ON else "held out",
+        "calls": float(latencies.size),
+        "seconds": float(latencies.sum() / 1000),
+        "p50 ms": f"{np.median(latencies):.3g}",
+        "p95 ms": f"{np.quantile(latencies, 0.95):.3g}",
+        "next call also slow %": 100 * float(over[1:][over[:-1] > 0].mean()),
+        "next block also slow %": 100 * float(over[stretch:][over[:-stretch] > 0].mean()),
+    }
+
+
+def main() -> None:
+    """Replay every recording, print and keep the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--draws", type=int, default=2000)
+    draws = parser.parse_args().draws
+    about = [described(name, latencies) for name, latencies in recordings().items()]
+    rows = [
+        {"recording": name, "true p95": place} | row
+        for name, latencies in recordings().items()
+        for place, row in replay(latencies, draws=draws).items()
+    ]
+    told = f"{markdown(about)}\n{draws} draws each; percent of draws.\n\n{markdown(rows)}"
+    (RESULTS / "verdict_replay.json").write_text(json.dumps({"draws": draws, "about": about, "rows": rows}, indent=1))
+    (RESULTS / "verdict_replay.md").write_text(told)
+    print(told)
+
+
+if __name__ == "__main__":
+    main()
