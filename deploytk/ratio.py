@@ -17,7 +17,7 @@ from scipy import special
 from deploytk.measurement import percentile
 
 #: While so many merged blocks are left, the clustering of neighbouring ones can be told from chance.
-_ENOUGH_MERGED = 8
+_ENOUGH_MERGED = 12
 #: A lag-1 correlation is never taken for more than this: the effective number of blocks stays above zero.
 _MOST_ALIKE = 0.99
 

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "bench": ("deploytk.cli.bench:bench", "Measure latency by batch size and judge it against a budget."),
     "run": ("deploytk.cli.run:run", "Run the whole pipeline of a profile, resumable, with one report."),
     "compare": ("deploytk.cli.compare:compare", "Put the reports of several runs into one table."),
+    "report": ("deploytk.cli.report:report", "Work with earlier reports: say what got slower (diff)."),
     "profiles": ("deploytk.cli.profiles:profiles", "List and show profiles, or print their JSON Schema."),
     "doctor": (
         "deploytk.cli.doctor:doctor",

@@ -34,12 +34,12 @@ def report_from(told: dict[str, Any]) -> Report:
 
 
 def report_in(folder: Path) -> dict[str, Any]:
-    """The JSON document of `folder/report.json`.
+    """The JSON document of `folder/report.json`, or of the report file itself.
 
     Raises:
         InputError: there is none, or it is damaged.
     """
-    path = folder / "report.json"
+    path = folder if folder.is_file() else folder / "report.json"
     try:
         told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         _ = told["verdict"], told["sections"], told["chain"]

@@ -1,0 +1,65 @@
+"""`deploytk report`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from deploytk.cli.common import reporting
+from deploytk.cli.options import Number
+
+if TYPE_CHECKING:
+    from deploytk.report import Report
+
+
+def share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    """The share that `5%` or `0.05` says."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05")
+    value = float(found[1]) / (100 if found[2] else 1)
+    if not 0 <= value < 1:
+        hint = f"; did you mean {found[1]}%?" if not found[2] else ""
+        raise click.BadParameter(f"{text!r}: a tolerance is from 0% to below 100%{hint}")
+    return value
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def report() -> None:
+    """Work with the reports of earlier commands.
+
+    \b
+    deploytk report diff runs/bench-old runs/bench-new
+    """
+
+
+@report.command()
+@click.argument("old", type=click.Path(path_type=Path), metavar="RUN1")
+@click.argument("new", type=click.Path(path_type=Path), metavar="RUN2")
+@click.option(
+    "--confidence",
+    type=Number(0.5, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Of all intervals together.",
+)
+@click.option(
+    "--tolerance", callback=share, default="5%", show_default=True, help="Changes up to this are the same: 5% or 0.05."
+)
+@click.option("--force", is_flag=True, help="Compare although machine, versions or settings differ.")
+@reporting
+def diff(old: Path, new: Path, confidence: float, tolerance: float, force: bool) -> Report:
+    """Say what got slower from RUN1 to RUN2, beyond noise. A run is a folder with a report.json, or that file.
+
+    \b
+    deploytk report diff runs/bench-old runs/bench-new
+    deploytk report diff old/report.json new/report.json --tolerance 3% --json
+
+    Exit codes: 0 nothing is slower, 3 something is slower or breaks, 4 undecided, 2 the two cannot be compared.
+    """
+    from deploytk.stages.diff import diff as stage
+
+    return stage(old, new, confidence=confidence, tolerance=tolerance, force=force)

@@ -1,0 +1,131 @@
+"""What one point of a bench became in a later run: each percentile old and new, with a ratio and a word for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deploytk import ratio
+from deploytk.measurement import percentile
+from deploytk.report.points import Point
+from deploytk.stages.diff_speed import OneSpeed, Probe, at_one_speed
+
+Row = dict[str, Any]
+
+#: The same file in a fresh process is at times so much faster or slower for a whole run (where its memory happens to
+#: lie), which no interval of the samples within the runs can know.
+_BETWEEN_RUNS = 1.02
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """How two points are compared.
+
+    `confidence` is that of each single interval; `tolerance` is what is the same for the user (0.05 is 5 %);
+    `disturbed` is the larger share of disturbed blocks of the two runs.
+    """
+
+    percents: tuple[float, ...]
+    confidence: float
+    tolerance: float
+    disturbed: float = 0.0
+    probes: tuple[Probe, Probe] | None = None
+
+
+def compared(old: Point, new: Point, question: Question) -> list[Row]:
+    """One row for each percentile; a single one for an estimate."""
+    if old.estimated:
+        return [_estimate(old, new, question.tolerance)]
+    if not old.samples_ms or not new.samples_ms:
+        return [_without_samples(old, new)]
+    speed = at_one_speed(old, new, *question.probes) if question.probes else None
+    return [_row(old, new, percent, speed, question) for percent in question.percents]
+
+
+def word(found: ratio.Ratio, tolerance: float) -> str:
+    """slower or faster: beyond noise and by more than the tolerance; same: surely less than twice of it; undecided."""
+    most = 1 + tolerance
+    if found.low > _BETWEEN_RUNS and found.value > most:
+        return "slower"
+    if found.high < 1 / _BETWEEN_RUNS and found.value < 1 / most:
+        return "faster"
+    surely = 1 / (1 + 2 * tolerance) <= found.low and found.high <= 1 + 2 * tolerance
+    return "same" if surely and 1 / most <= found.value <= most else "undecided"
+
+
+def _row(old: Point, new: Point, percent: float, speed: OneSpeed | None, question: Question) -> Row:
+    raw = ratio.unpaired(old.blocks_ms, new.blocks_ms, question.confidence, percent=percent)
+    found = _at_one_speed(speed, percent, question.confidence) if speed else raw
+    verdict, note = word(found, question.tolerance), ""
+    if verdict in ("slower", "faster") and question.disturbed > (1 - percent / 100) / 2:
+        note = f"would be {verdict}, but {100 * question.disturbed:.0f} % of the blocks were disturbed"
+        verdict = "undecided"
+    elif verdict == "undecided":
+        note = _why(found, raw, speed, question)
+    return {
+        **_named(new),
+        "what": f"p{percent:g}",
+        "old_ms": percentile(old.samples_ms, percent),
+        "new_ms": percentile(new.samples_ms, percent),
+        "ratio": found.value,
+        "low": found.low,
+        "high": found.high if math.isfinite(found.high) else None,
+        "raw_ratio": raw.value,
+        "verdict": verdict,
+        "note": note,
+        "refined": old.refined and new.refined,
+    }
+
+
+def _at_one_speed(speed: OneSpeed, percent: float, confidence: float) -> ratio.Ratio:
+    found = ratio.unpaired(speed.old, speed.new, confidence, percent=percent)
+    return replace(found, low=found.low / speed.slack, high=found.high * speed.slack)
+
+
+def _why(found: ratio.Ratio, raw: ratio.Ratio, speed: OneSpeed | None, question: Question) -> str:
+    """What stands in the way of a word."""
+    if not found.bounded:
+        return "too few independent samples for an interval"
+    if speed and speed.slack > 1 + question.tolerance / 2:
+        return "the machine itself ran at another speed, and the probe cannot take all of that out"
+    if word(raw, question.tolerance) == "same":
+        return "the same as measured, but not at one speed of the machine"
+    return "the interval reaches over the limit of what is the same"
+
+
+def _estimate(old: Point, new: Point, tolerance: float) -> Row:
+    """A compiler's estimate has no noise: its ratio is what it is."""
+    before, after = old.judged_ms, new.judged_ms
+    told = {**_named(new), "what": "estimate", "old_ms": before, "new_ms": after, "refined": True, "note": ""}
+    if not before or not after:
+        return told | {"ratio": None, "low": None, "high": None, "verdict": "undecided", "note": "no estimate"}
+    exact = ratio.Ratio(value=after / before, low=after / before, high=after / before, confidence=1.0)
+    bounds = {"ratio": exact.value, "low": exact.low, "high": exact.high, "raw_ratio": exact.value}
+    return told | bounds | {"verdict": word(exact, tolerance)}
+
+
+def _without_samples(old: Point, new: Point) -> Row:
+    before, after = old.p50_ms, new.p50_ms
+    value = after / before if before and after else None
+    bounds = {"ratio": value, "raw_ratio": value, "low": 0.0, "high": None}
+    told = {**_named(new), "what": "p50", "old_ms": before, "new_ms": after, **bounds, "refined": True}
+    return told | {"verdict": "undecided", "note": "a report without samples has no interval"}
+
+
+def _named(point: Point) -> Row:
+    names = ("artifact", "runtime", "threads", "batch")
+    return {name: getattr(point, name) for name in names} | {"series": point.series}
+
+
+def values(pairs: Sequence[tuple[Point, Point]]) -> list[Row]:
+    """Memory, load and first inference of each pair, told but not judged: a single number shows no noise."""
+    found = []
+    for old, new in pairs:
+        for name, what in (("peak_rss_mb", "peak memory, MB"), ("load_ms", "load, ms"), ("first_ms", "first, ms")):
+            before, after = getattr(old, name), getattr(new, name)
+            if before and after:
+                row = {**_named(new), "what": what, "old": before, "new": after, "ratio": after / before}
+                found.append(row)
+    return found
