@@ -14,7 +14,16 @@ from deploytk.errors import InputError, MissingDependency
 TABLES: dict[str, dict[str, str]] = {
     "backends": {"ultralytics": "deploytk.backends.ultralytics"},
     "targets": {"onnx": "deploytk.targets.onnx", "npu": "deploytk.targets.npu"},
-    "runtimes": {"onnx": "deploytk.runtimes.onnx", "litert": "deploytk.runtimes.litert"},
+    "runtimes": {
+        "onnx": "deploytk.runtimes.onnx",
+        "onnx-cuda": "deploytk.runtimes.onnx_cuda",
+        "litert": "deploytk.runtimes.litert",
+        "openvino": "deploytk.runtimes.openvino",
+        "torch": "deploytk.runtimes.torch",
+        "torch-compile": "deploytk.runtimes.torch_compile",
+        "torch-cuda": "deploytk.runtimes.torch_cuda",
+        "tensorrt": "deploytk.runtimes.tensorrt",
+    },
 }
 
 #: Which extra of deploytk brings a library: the import name of the library -> the extra.
@@ -31,6 +40,9 @@ EXTRAS = {
     "litert_torch": "npu",
     "ai_edge_quantizer": "npu",
     "flatbuffers": "npu",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt",
 }
 
 

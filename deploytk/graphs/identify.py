@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,14 +16,24 @@ from deploytk.errors import InputError
 Name = Literal[
     "missing", "empty", "unreadable", "special", "folder", "run", "lfs-pointer", "appledouble", "onnx",
     "truncated-onnx", "tflite", "vela-tflite", "truncated-tflite", "torch", "torch-legacy", "torchscript",
-    "truncated-zip", "zip", "pickle", "openvino-xml", "tensorrt-engine", "safetensors", "keras-h5", "gguf", "image",
-    "html", "xml", "text", "unknown",
+    "torch-program", "truncated-zip", "zip", "pickle", "openvino-xml", "tensorrt-engine", "safetensors", "keras-h5",
+    "gguf", "image", "html", "xml", "text", "unknown",
 ]  # fmt: skip
 
-#: What deploytk opens as a model.
+#: What deploytk opens as a model and looks into.
 MODELS = frozenset({"onnx", "tflite", "vela-tflite", "torch"})
+#: What it runs and measures: kind -> the runtime that runs it where no other is asked for.
+RUNNABLE: dict[Name, str] = {
+    "onnx": "onnx",
+    "tflite": "litert",
+    "openvino-xml": "openvino",
+    "torch-program": "torch",
+    "torchscript": "torch",
+    "tensorrt-engine": "tensorrt",
+}
 
 _AGAIN = "copy or download it again"
+_BENCH = "deploytk bench runs it; to have it checked, give the ONNX it was made from"
 _GIVE = "give a .onnx, .tflite or .pt file, or a run folder"
 
 #: kind -> (what it is, what to do). `{size}` is the size of the file in bytes.
@@ -42,12 +53,13 @@ _WORDS: dict[Name, tuple[str, str]] = {
     "truncated-tflite": ("a truncated TFLite model ({size} bytes)", _AGAIN),
     "torch": ("a PyTorch checkpoint", ""),
     "torch-legacy": ("a PyTorch checkpoint of before 1.6 (a bare pickle)", "save it again with a newer PyTorch"),
-    "torchscript": ("a TorchScript archive, not a checkpoint", "give the .pt it was traced from, or its ONNX"),
+    "torchscript": ("a TorchScript archive, not a checkpoint", _BENCH),
+    "torch-program": ("a program that torch.export saved (.pt2)", _BENCH),
     "truncated-zip": ("a truncated ZIP archive or PyTorch checkpoint ({size} bytes)", _AGAIN),
     "zip": ("a ZIP archive that holds no PyTorch checkpoint", "unpack it and give the model in it"),
     "pickle": ("a bare Python pickle, which is never loaded", _GIVE),
-    "openvino-xml": ("an OpenVINO IR", "deploytk does not check it; give the ONNX it was made from"),
-    "tensorrt-engine": ("a TensorRT engine", "deploytk does not check it; give the ONNX it was made from"),
+    "openvino-xml": ("an OpenVINO IR", _BENCH),
+    "tensorrt-engine": ("a TensorRT engine", _BENCH),
     "safetensors": ("weights without a graph (safetensors)", "give the ONNX or the .pt of the whole model"),
     "keras-h5": ("an HDF5 file (Keras)", "convert it to TFLite or ONNX"),
     "gguf": ("a GGUF language model", "deploytk does not check it"),
@@ -60,14 +72,14 @@ _WORDS: dict[Name, tuple[str, str]] = {
 
 _IMAGES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"\0\0\1\0")
 _TORCH_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # torch.serialization.MAGIC_NUMBER as a pickle
+_ENGINES = (b"ptrt", b"ftrt", b"vtrt")  # TensorRT 8 and before, TensorRT since, TensorRT-RTX
 _STARTS: tuple[tuple[bytes, Name], ...] = (
     (b"\x00\x05\x16\x07", "appledouble"),
     (b"version https://git-lfs", "lfs-pointer"),
     (_TORCH_MAGIC, "torch-legacy"),
     (b"\x89HDF", "keras-h5"),
     (b"GGUF", "gguf"),
-    (b"ptrt", "tensorrt-engine"),
-    (b"ftrt", "tensorrt-engine"),
+    *((magic, "tensorrt-engine") for magic in _ENGINES),
     *((magic, "image") for magic in _IMAGES),
 )  # fmt: skip
 
@@ -103,14 +115,14 @@ def identify(path: Path) -> Kind:
     return Kind(path=path, name=name, what=what.format(size=size), fix=fix)
 
 
-def require_model(path: Path) -> Kind:
-    """The kind of the model file at `path`.
+def require_model(path: Path, kinds: Container[str] = MODELS) -> Kind:
+    """The kind of the model file at `path`, one of `kinds`.
 
     Raises:
-        InputError: it is no model: what it is instead, and what to do.
+        InputError: it is none of them: what it is instead, and what to do.
     """
     kind = identify(path)
-    if kind.is_model:
+    if kind.name in kinds:
         return kind
     said = str(kind)
     if kind.name in {"pickle", "zip", "torch-legacy", "torchscript"}:
@@ -133,7 +145,7 @@ def _name(path: Path) -> Name:
         for magic, name in _STARTS:
             if head.startswith(magic):
                 return name
-        for tell in (_tflite, _zip, _safetensors, _pickle, _onnx, _text):
+        for tell in (_tflite, _zip, _engine, _safetensors, _pickle, _onnx, _text):
             found = tell(path, data)
             if found:
                 return found
@@ -161,7 +173,23 @@ def _zip(path: Path, data: mmap.mmap) -> Name | None:
         return "truncated-zip"
     if "constants.pkl" in names and any("/code/" in name for name in inside):
         return "torchscript"
+    programs = "archive_format" in names and any(re.search(r"(^|/)models/[^/]+\.json$", name) for name in inside)
+    if programs or "serialized_exported_program.json" in names:  # since PyTorch 2.8, and before
+        return "torch-program"
     return "torch" if "data.pkl" in names else "zip"
+
+
+def engine_start(head: bytes) -> int:
+    """Where the plan of a TensorRT engine begins: behind the header that Ultralytics writes, a length and JSON.
+
+    `head` is the beginning of the file or all of it; -1 where no plan begins in it.
+    """
+    length = struct.unpack_from("<I", head)[0] if head[4:5] == b"{" else -4
+    return length + 4 if head[length + 4 : length + 8] in _ENGINES else -1
+
+
+def _engine(_path: Path, data: mmap.mmap) -> Name | None:
+    return "tensorrt-engine" if data[4:5] == b"{" and engine_start(data[: 1 << 20]) > 0 else None
 
 
 def _safetensors(_path: Path, data: mmap.mmap) -> Name | None:

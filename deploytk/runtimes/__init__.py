@@ -92,7 +92,11 @@ def require_fits(feed: Feed, spec: TensorSpec) -> np.ndarray:
     value = feed.get(spec.name)
     if value is None:
         raise InputError(f"the model's input {spec.name!r} is missing; given: {', '.join(feed) or 'nothing'}")
-    if value.shape != spec.shape or value.dtype.name != spec.dtype:
+    fits = value.shape == spec.shape or (
+        len(value.shape) == len(spec.shape)
+        and all(isinstance(d, str) or d == given for d, given in zip(spec.shape, value.shape, strict=True))
+    )
+    if not fits or value.dtype.name != spec.dtype:
         raise InputError(
             f"input {spec.name!r} must be {spec.dtype} {list(spec.shape)}, not {value.dtype.name} {list(value.shape)}"
         )

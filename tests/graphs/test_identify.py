@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import re
 import struct
 import zipfile
 from pathlib import Path
@@ -13,9 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deploytk import plugins
 from deploytk.errors import InputError
-from deploytk.graphs.identify import MODELS, identify, require_model
+from deploytk.graphs.identify import MODELS, RUNNABLE, identify, require_model
 
+ROOT = Path(__file__).parents[2]
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 3\n"
 
 
@@ -23,7 +26,7 @@ def zipped(**members: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for name, data in members.items():
-            archive.writestr(name.replace("__", "/").replace("_pkl", ".pkl"), data)
+            archive.writestr(re.sub(r"_(pkl|json)$", r".\1", name.replace("__", "/")), data)
     return stream.getvalue()
 
 
@@ -49,6 +52,12 @@ def zipped(**members: bytes) -> bytes:
         (b'<?xml version="1.0"?><a/>', "xml"),
         (b"(c) Copyright\nsome text\n", "text"),
         (b"ptrt" + bytes(40), "tensorrt-engine"),
+        (b"vtrt" + bytes(40), "tensorrt-engine"),
+        (struct.pack("<I", 12) + b'{"stride":8}' + b"ftrt" + bytes(40), "tensorrt-engine"),
+        (struct.pack("<I", 12) + b'{"stride":8}' + bytes(40), "unknown"),
+        (zipped(m__archive_format=b"pt2", m__models__model_json=b"{}"), "torch-program"),
+        (zipped(serialized_exported_program_json=b"{}"), "torch-program"),
+        (zipped(m__archive_format=b"pt2", m__data__aotinductor__m_so=b"x"), "zip"),
         (struct.pack("<Q", 2) + b"{}" + bytes(8), "safetensors"),
         (b"\x89PNG\r\n\x1a\n", "image"),
         (b"\x01\x02\x03\x04", "unknown"),
@@ -70,6 +79,21 @@ def test_a_missing_file_and_folders_are_named(tmp_path: Path) -> None:
 def test_a_pipe_and_a_device_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert [identify(path).name for path in (tmp_path / "pipe", Path(os.devnull))] == ["special", "special"]
+
+
+def test_what_is_only_run_is_no_model_to_look_into(tmp_path: Path) -> None:
+    path = tmp_path / "m.plan"
+    path.write_bytes(b"ftrt" + bytes(40))
+    assert require_model(path, RUNNABLE).name == "tensorrt-engine"
+    with pytest.raises(InputError, match="a TensorRT engine; deploytk bench runs it; to have it checked, give the ONNX"):
+        require_model(path)
+
+
+def test_every_runtime_that_a_kind_names_exists_and_reads_it() -> None:
+    for kind, runtime in RUNNABLE.items():
+        path = plugins.TABLES["runtimes"][runtime].replace(".", "/") + ".py"
+        (formats,) = re.findall(r"^FORMATS = (.*)$", (ROOT / path).read_text(), re.MULTILINE)
+        assert f'"{kind}"' in formats
 
 
 def test_an_lfs_pointer_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
