@@ -183,7 +183,7 @@ def _report(
         command=told["command"],
         machine=machine,
     )
-    verdict = _within_memory(measurement, verdict, budget)
+    verdict = _within_limits(artifact, measurement, verdict, budget)
     row = bench_table.row(measurement, verdict, budget)
     if "achieved_items_per_s" in section:
         row["items_per_second"] = section["achieved_items_per_s"]
@@ -232,10 +232,14 @@ def _until_then(windows: np.ndarray) -> dict[str, Any]:
     return load_verdict.soak_told(windows) if len(windows) else {}
 
 
-def _within_memory(measurement: Measurement, verdict: Verdict, budget: Budget) -> Verdict:
-    """`verdict`, or a failure where the process took more memory than the budget allows."""
-    limit, peak = budget.max_memory_mb, measurement.peak_rss_mb
-    if limit is None or peak is None or peak <= limit or measurement.status != "ok":
+def _within_limits(artifact: Artifact, measurement: Measurement, verdict: Verdict, budget: Budget) -> Verdict:
+    """`verdict`, or a failure where the process or the file is larger than the budget allows."""
+    told = list(verdict.reasons)
+    peak, size_mb = measurement.peak_rss_mb, artifact.path.stat().st_size / 1e6
+    if budget.max_memory_mb is not None and peak is not None and peak > budget.max_memory_mb:
+        told.insert(0, f"The peak memory is {peak:.0f} MB, over the budget of {budget.max_memory_mb:g} MB.")
+    if budget.max_size_mb is not None and size_mb > budget.max_size_mb:
+        told.insert(0, f"The file has {size_mb:.3g} MB, over the budget of {budget.max_size_mb:g} MB.")
+    if len(told) == len(verdict.reasons):
         return verdict
-    reason = f"The peak memory is {peak:.0f} MB, over the budget of {limit:g} MB."
-    return Verdict(status="fail", reasons=(reason, *verdict.reasons))
+    return Verdict(status="fail", reasons=tuple(told))
