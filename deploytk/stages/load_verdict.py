@@ -32,15 +32,16 @@ def utilization(found: Load) -> float:
 
 
 def stretch(found: Load) -> int:
-    """How many requests in a row share one queue, so that they say little more than one of them.
+    """How many requests in a row share one queue, so that together they say little more than one of them.
 
-    2 (1 + c^2) / (1 - rho)^2 for utilization rho and coefficient of variation c of the service time: the relaxation
-    time of a reflected Brownian motion, which an M/G/1 queue is like under load (Abate and Whitt 1987).
+    2 (1 + rho^2 c^2) / (1 - rho)^2 for utilization rho and coefficient of variation c of the service time: twice the
+    mean number of requests in the busy period that a request of an M/G/1 queue falls into (from the first two moments
+    of that number: Kleinrock, Queueing Systems I, 5.9).
     """
     rho = utilization(found)
     if rho >= 1:
         return found.served
-    spread = float(found.service_ms.std() / found.service_ms.mean())
+    spread = rho * float(found.service_ms.std() / found.service_ms.mean())
     return min(found.served, max(_CALLS, math.ceil(2 * (1 + spread**2) / (1 - rho) ** 2)))
 
 

@@ -276,10 +276,25 @@ def test_a_model_that_leaks_is_told_with_its_rate() -> None:
 
 def test_a_slow_leak_in_steps_and_noise_is_told_too() -> None:
     rng = np.random.default_rng(1)
-    found = soaked(lambda _: 10, lambda n: 500 + 2 * (n * 0.02 // 2) + rng.normal(0, 0.5), duration_s=300)
+    found = soaked(lambda _: 50, lambda n: 500 + 2 * (n * 0.02 // 2) + rng.normal(0, 0.5), duration_s=300)
     growth = soak.memory_growth(found.windows)
     assert growth.leaks is True
     assert growth.mb_per_1000_calls == pytest.approx(20, rel=0.2)
+
+
+def test_the_memory_of_this_very_process_is_what_a_soak_sees() -> None:
+    held: list[bytearray] = []
+
+    def run(_turn: int) -> Outputs:
+        time.sleep(0.002)
+        if leaking:
+            held.append(bytearray(b"x" * 1_000_000))
+        return {"y": np.ones((1, 1))}
+
+    leaking = True
+    assert soak.memory_growth(soak.soak(run, duration_s=0.5, window_s=0.02).windows).leaks is True
+    leaking = False
+    assert soak.memory_growth(soak.soak(run, duration_s=0.5, window_s=0.02).windows).leaks is False
 
 
 @pytest.mark.parametrize(
