@@ -16,6 +16,8 @@ from scipy import special
 
 from deploytk.measurement import percentile
 
+#: The variance between fewer blocks says too little, and each of them counts as one sample.
+_FEW = 8
 #: While so many merged blocks are left, the clustering of neighbouring ones can be told from chance.
 _ENOUGH_MERGED = 12
 #: A lag-1 correlation is never taken for more than this: the effective number of blocks stays above zero.
@@ -90,6 +92,8 @@ def effective(samples: np.ndarray, counts: Sequence[int], percent: float = 50.0)
     exceedances between blocks over that of independent samples, times (1 + r) / (1 - r) for the correlation r of
     neighbours (the variance of the mean of an AR(1) series). The worst level counts.
     """
+    if len(counts) < _FEW and max(counts) > 1:
+        return float(len(counts))
     edge = percentile(samples.tolist(), percent)
     over = (samples > edge) + 0.5 * (samples == edge)
     ranks = samples.argsort(kind="stable").argsort(kind="stable").astype(np.float64)
@@ -143,7 +147,7 @@ def _clustering(over: np.ndarray, counts: list[int]) -> float:
     """The variance between blocks over that of as many independent samples."""
     variance = float(over.var())
     if len(counts) < 2 or variance == 0:
-        return float(len(over)) if len(counts) < 2 and variance > 0 else 1.0
+        return 1.0
     between = float((_sums(over, counts) ** 2).sum()) / (len(counts) - 1)
     return max(between * len(counts) / (over.size * variance), 0.0)
 

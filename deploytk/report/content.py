@@ -10,6 +10,7 @@ from typing import Any
 from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, code, number, pairs, text
 from deploytk.report.content_bench import bench_block, budget_block
+from deploytk.report.content_diff import diff_block, ratio_block
 from deploytk.report.content_models import (
     chain_block,
     compare_block,
@@ -21,7 +22,7 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 
 #: Sections that a block of its own shows.
-_KNOWN = frozenset({"bench", "compare", "contract", "npu", "parity", "skipped", "train"})
+_KNOWN = frozenset({"bench", "compare", "contract", "diff", "npu", "parity", "ratio", "skipped", "train"})
 _MOST_ROWS = 60
 
 #: What an exit code means, in words.
@@ -41,7 +42,9 @@ EXIT_WORDS = {
 def blocks(report: Report) -> list[Block]:
     """All blocks of the report; what it does not have is left out."""
     return [
+        *diff_block(report),
         *budget_block(report),
+        *ratio_block(report),
         *compare_block(report),
         *models_block(report),
         *bench_block(report),

@@ -69,7 +69,7 @@ def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0
     question = _question(before, after, len(whole), confidence, tolerance)
     rows = [row for a, b in whole for row in compared(a, b, question)]
     changes = _changes(pairs)
-    verdict = _verdict(rows, changes, found)
+    verdict = _verdict(rows, changes, found, tolerance)
     return Report(
         command="report diff",
         title=f"{old} then {new}",
@@ -207,10 +207,10 @@ def _speed(probes: tuple[Probe, Probe] | None) -> Row | None:
     return {"old_ms": old, "new_ms": new, "sentence": sentence}
 
 
-def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str]) -> Verdict:
+def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str], tolerance: float) -> Verdict:
     slower = [r for r in rows if r["verdict"] == "slower"]
     broke = [c for c in changes if c["broke"]]
-    open_rows = _open(rows)
+    open_rows = _open(rows, tolerance)
     status: Status = "fail" if slower or broke else "inconclusive" if open_rows else "pass"
     reasons = [_sentence(r) for r in slower]
     reasons += [f"{c['point']}: {c['old']} before, {c['new']} now: {c['reason']}" for c in broke]
@@ -227,15 +227,14 @@ def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str])
     return Verdict(status=status, reasons=tuple(reasons))
 
 
-def _open(rows: Sequence[Row]) -> list[Row]:
+def _open(rows: Sequence[Row], tolerance: float) -> list[Row]:
     """The undecided rows that keep the whole from being decided.
 
-    Points that were only screened do not, where others were measured in full; nor does a tail unless it is beyond
-    noise that it is slower and only unclear by how much.
+    Points that were only screened do not, where others were measured in full; nor does a tail that is not beyond noise.
     """
     full = [r for r in rows if r["refined"]] or rows
     undecided = [r for r in full if r["verdict"] == "undecided"]
-    return [r for r in undecided if r["what"] in ("p50", "estimate") or r["low"] > 1]
+    return [r for r in undecided if r["what"] in ("p50", "estimate") or (r["low"] > 1 and r["ratio"] > 1 + tolerance)]
 
 
 def _where(row: Row) -> str:

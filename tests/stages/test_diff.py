@@ -1,0 +1,280 @@
+"""What got slower between two runs: caught when it is there, never cried when it is not, refused where it cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bench_pairs import MACHINE, SLOW, VERSIONS, Clock, Steady, artifact, bench, written
+
+from deploytk.budget import Budget
+from deploytk.errors import InputError
+from deploytk.measurement import Measurement
+from deploytk.report import Report
+from deploytk.report.points import points
+from deploytk.stages.diff import diff
+from deploytk.stages.diff_speed import Probe, at_one_speed
+
+TRIES = 20
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def compared(folder: Path, old: Report, new: Report, **options: Any) -> Report:
+    return diff(written(old, folder / "old"), written(new, folder / "new"), **options)
+
+
+def rows(report: Report) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = report.sections["diff"]["rows"]
+    return found
+
+
+def tried(folder: Path, slower: float, machine: Callable[[np.random.Generator], Clock]) -> Counter[int]:
+    """The exit codes of 20 re-runs four hundred seconds later, on a machine whose model-to-probe step varies by 8 %."""
+    codes: Counter[int] = Counter()
+    for seed in range(TRIES):
+        random = rng(1000 * round(100 * slower) + seed)
+        clock, step = machine(random), 1 + 0.08 * (2 * random.random() - 1)
+        old, new = (
+            bench(random, clock=clock, begins_s=begins_s, slower=times, elasticity=step)
+            for begins_s, times in ((0.0, 1.0), (400.0, slower))
+        )
+        codes[compared(folder / f"{seed}", old, new).exit_code] += 1
+    return codes
+
+
+MACHINES = {
+    "one speed": lambda _: Steady(),
+    "two speeds, changing within a run": lambda random: Clock(random, dwell_s=20),
+}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=list(MACHINES))
+def test_a_slowdown_of_ten_per_cent_is_caught_every_time(tmp_path: Path, machine: Any) -> None:
+    assert tried(tmp_path, 1.1, machine) == {3: TRIES}
+
+
+@pytest.mark.parametrize("machine", MACHINES.values(), ids=list(MACHINES))
+def test_an_unchanged_model_is_never_called_slower(tmp_path: Path, machine: Any) -> None:
+    found = tried(tmp_path, 1.0, machine)
+    assert found[3] == 0
+    assert found[0] >= 0.75 * TRIES  # the rest is undecided
+
+
+def test_speeds_that_last_for_minutes_leave_some_undecided_and_never_raise_a_false_alarm(tmp_path: Path) -> None:
+    def minutes(random: np.random.Generator) -> Clock:
+        return Clock(random, dwell_s=300)
+
+    unchanged, slowed = tried(tmp_path / "a", 1.0, minutes), tried(tmp_path / "b", 1.1, minutes)
+    assert unchanged[3] == 0
+    assert slowed[0] == 0
+    assert slowed[3] >= 0.75 * TRIES
+
+
+def test_without_the_probe_another_speed_of_the_machine_would_be_a_slowdown(tmp_path: Path) -> None:
+    """The simulation is hard enough: what the probe settles is wrong without it."""
+    old, new = (bench(rng(n), clock=Steady(s), probe=False) for n, s in ((1, 1.0), (2, SLOW)))
+    assert compared(tmp_path / "blind", old, new).exit_code == 3
+    old, new = (bench(rng(n), clock=Steady(s)) for n, s in ((1, 1.0), (2, SLOW)))
+    told = compared(tmp_path / "seeing", old, new)
+    assert told.exit_code in (0, 4)
+    first = rows(told)[0]
+    assert first["raw_ratio"] == pytest.approx(SLOW, rel=0.04)
+    assert first["ratio"] == pytest.approx(1.0, abs=0.04)
+    assert "the machine itself was slower" in told.sections["diff"]["speed"]["sentence"]
+
+
+def test_a_model_that_slows_down_less_than_the_probe_is_undecided_and_not_faster(tmp_path: Path) -> None:
+    old, new = (bench(rng(n), clock=Steady(s), elasticity=0.85) for n, s in ((1, 1.0), (2, SLOW)))
+    assert {r["verdict"] for r in rows(compared(tmp_path, old, new))} == {"undecided"}
+
+
+def test_a_run_that_saw_both_speeds_shows_how_the_model_follows_the_probe() -> None:
+    report = bench(rng(4), clock=Clock(rng(6), dwell_s=15), elasticity=0.7)
+    assert len({Clock(rng(6), dwell_s=15).at(t) for t in range(60)}) == 2
+    probe = Probe.of(report)
+    assert probe
+    point = points(report)[0]
+    found = at_one_speed(point, point, probe, probe)
+    assert found.elasticity == pytest.approx(0.7, abs=0.08)
+    assert found.slack == 1.0
+    spread = np.log([float(np.median(b)) for b in found.old]).std()
+    assert spread < 0.5 * np.log([float(np.median(b)) for b in point.blocks_ms]).std()
+
+
+def test_what_got_faster_is_said_and_passes(tmp_path: Path) -> None:
+    told = compared(tmp_path, bench(rng(1)), bench(rng(2), slower=0.8))
+    assert (told.exit_code, told.verdict.status) == (0, "pass")
+    assert {r["verdict"] for r in rows(told) if r["what"] == "p50"} == {"faster"}
+    assert any("is faster" in reason for reason in told.verdict.reasons)
+
+
+def test_a_slow_tail_is_seen_where_the_median_is_the_same(tmp_path: Path) -> None:
+    def stalled(m: Measurement) -> Measurement:
+        return replace(m, samples_ms=tuple(3 * s if n % 8 == 0 else s for n, s in enumerate(m.samples_ms)))
+
+    old, new = bench(rng(1), rounds=240), bench(rng(2), rounds=240)
+    told = compared(tmp_path, old, replace(new, measurements=tuple(map(stalled, new.measurements))))
+    assert told.exit_code == 3
+    assert {r["verdict"] for r in rows(told) if r["what"] == "p95"} == {"slower"}
+    assert {r["verdict"] for r in rows(told) if r["what"] == "p50"} == {"same"}
+
+
+def test_tolerance_is_what_counts_as_the_same(tmp_path: Path) -> None:
+    old, new = bench(rng(1), rounds=240), bench(rng(2), rounds=240, slower=1.1)
+    assert compared(tmp_path / "strict", old, new, tolerance=0.05).exit_code == 3
+    assert compared(tmp_path / "wide", old, new, tolerance=0.2).exit_code == 0
+
+
+def test_few_samples_are_undecided(tmp_path: Path) -> None:
+    told = compared(tmp_path, bench(rng(1), rounds=3), bench(rng(2), rounds=3))
+    assert (told.exit_code, told.verdict.status) == (4, "inconclusive")
+    assert "too few independent samples" in " ".join(told.verdict.reasons)
+
+
+def test_a_disturbed_run_is_not_blamed_on_the_model(tmp_path: Path) -> None:
+    new = bench(rng(2), slower=1.3)
+    new.sections["bench"]["stability"] = {"disturbed": 0.6, "sentence": "unstable"}
+    told = compared(tmp_path, bench(rng(1)), new)
+    assert told.exit_code == 4
+    assert "would be slower, but 60 % of the blocks were disturbed" in " ".join(told.verdict.reasons)
+
+
+def test_points_that_were_only_screened_do_not_hold_up_the_rest(tmp_path: Path) -> None:
+    def screened(report: Report) -> Report:
+        cut = replace(report.measurements[2], samples_ms=report.measurements[2].samples_ms[:15], blocks=(5, 5, 5))
+        told = [{"runtime": "onnx", "batch": 4, "refined": False}]
+        report.sections["bench"]["rows"] = told
+        return replace(report, measurements=(*report.measurements[:2], replace(cut, block_at_s=(0.0, 1.0, 2.0))))
+
+    told = compared(tmp_path, screened(bench(rng(1))), screened(bench(rng(5))))
+    assert {r["verdict"] for r in rows(told) if r["batch"] == 4} == {"undecided"}
+    assert told.exit_code == 0
+    assert "model.onnx batch 4 p50" in told.verdict.reasons[-1]
+
+
+def test_a_batch_that_crashes_now_fails_with_its_reason(tmp_path: Path) -> None:
+    old, new = bench(rng(1)), bench(rng(2))
+    broken = replace(new.measurements[2], status="crash", samples_ms=(), blocks=(), reason="died of SIGSEGV")
+    told = compared(tmp_path, old, replace(new, measurements=(*new.measurements[:2], broken)))
+    assert told.exit_code == 3
+    assert "model.onnx batch 4: ok before, crash now: died of SIGSEGV" in told.verdict.reasons
+
+
+def test_a_batch_that_was_not_measured_again_is_said_and_does_not_fail(tmp_path: Path) -> None:
+    old, new = bench(rng(1)), bench(rng(2))
+    told = compared(tmp_path, old, replace(new, measurements=new.measurements[:2]))
+    changes = told.sections["diff"]["changes"]
+    assert [(c["point"], c["old"], c["new"]) for c in changes] == [("model.onnx batch 4", "ok", "not measured")]
+    assert told.exit_code == 0
+
+
+def test_another_file_name_is_the_same_role_where_each_run_has_one(tmp_path: Path) -> None:
+    new = bench(rng(2), slower=1.5, artifact=artifact("model-v2.onnx"))
+    assert compared(tmp_path, bench(rng(1)), new).exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"machine": replace(MACHINE, cpu="Other CPU")}, r"the processor \(Some CPU then Other CPU\)"),
+        ({"machine": replace(MACHINE, cores=8)}, r"the number of cores \(2 then 8\)"),
+        ({"machine": None}, "the second report does not say on which machine"),
+    ],
+)
+def test_another_machine_is_refused_and_named(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        compared(tmp_path, bench(rng(1)), bench(rng(2), **change))
+
+
+@pytest.mark.parametrize(
+    ("details", "named"),
+    [
+        ({"threads": 2, "versions": VERSIONS | {"onnxruntime": "1.32.0"}}, r"onnxruntime \(1.31.1 then 1.32.0\)"),
+        ({"threads": 1, "versions": VERSIONS}, r"the number of threads \(2 then 1\)"),
+        ({"threads": 2}, "the first report names the versions"),
+    ],
+)
+def test_other_versions_or_threads_are_refused_and_named(tmp_path: Path, details: Any, named: str) -> None:
+    new = bench(rng(2), versions={})
+    changed = replace(new, measurements=tuple(replace(m, details=details) for m in new.measurements))
+    with pytest.raises(InputError, match=named):
+        compared(tmp_path, bench(rng(1)), changed)
+
+
+@pytest.mark.parametrize(("key", "value"), [("boundary", "end_to_end"), ("arrival", "20 requests a second")])
+def test_another_boundary_or_scenario_is_refused(tmp_path: Path, key: str, value: str) -> None:
+    new = bench(rng(2))
+    new.sections["bench"][key] = value
+    with pytest.raises(InputError, match=f"then {value}"):
+        compared(tmp_path, bench(rng(1)), new)
+
+
+def test_force_compares_all_the_same_and_says_so(tmp_path: Path) -> None:
+    new = bench(rng(2), machine=replace(MACHINE, cpu="Other CPU"))
+    told = compared(tmp_path, bench(rng(1)), new, force=True)
+    assert told.exit_code == 0
+    assert "Compared with --force, although these differ: the processor" in told.verdict.reasons[-1]
+
+
+def test_another_budget_or_governor_is_a_warning(tmp_path: Path) -> None:
+    new = bench(rng(2), budget=Budget(latency_ms=20), machine=replace(MACHINE, governor="powersave"))
+    old = bench(rng(1), machine=replace(MACHINE, governor="performance"))
+    told = " ".join(f.message for f in compared(tmp_path, old, new).findings)
+    assert "p95 under 50 ms per batch then p95 under 20 ms per batch" in told
+    assert "performance then powersave" in told
+
+
+def test_an_estimate_has_no_noise(tmp_path: Path) -> None:
+    def estimated(ms: float) -> Report:
+        m = Measurement(artifact_sha256="b" * 64, runtime="vela", batch=1, kind="estimated", samples_ms=(ms,))
+        return bench(rng(1), measurements=(m,), versions={})
+
+    assert compared(tmp_path / "a", estimated(4.0), estimated(4.4)).exit_code == 3
+    assert compared(tmp_path / "b", estimated(4.0), estimated(4.1)).exit_code == 0
+
+
+def test_memory_load_and_file_size_are_told(tmp_path: Path) -> None:
+    new = bench(rng(2))
+    heavier = replace(new, measurements=tuple(replace(m, peak_rss_mb=150.0) for m in new.measurements))
+    told = compared(tmp_path, bench(rng(1)), heavier).sections["diff"]["values"]
+    assert ("peak memory, MB", 100.0, 150.0, 1.5) in [(v["what"], v["old"], v["new"], v["ratio"]) for v in told]
+    assert "load, ms" in {v["what"] for v in told}
+
+
+def test_runs_with_nothing_in_common_are_refused(tmp_path: Path) -> None:
+    new = bench(rng(2))
+    with pytest.raises(InputError, match="no measured point in common"):
+        compared(
+            tmp_path,
+            bench(rng(1)),
+            replace(new, measurements=tuple(replace(m, batch=64) for m in new.measurements[:1])),
+        )
+
+
+def test_a_report_file_will_do_and_a_missing_or_damaged_one_is_said(tmp_path: Path) -> None:
+    run = written(bench(rng(1)), tmp_path / "run")
+    assert diff(run / "report.json", run).exit_code == 0
+    with pytest.raises(InputError, match="no report here"):
+        diff(tmp_path / "nowhere", run)
+    (tmp_path / "other.json").write_text('{"verdict": "pass", "sections": {}, "chain": []}', encoding="utf-8")
+    with pytest.raises(InputError, match="not a report that this version"):
+        diff(tmp_path / "other.json", run)
+
+
+def test_rows_without_samples_are_undecided(tmp_path: Path) -> None:
+    def bare() -> Report:
+        told = {"rows": [{"batch": 1, "runtime": "onnx", "p50_ms": 10.0, "status": "ok"}]}
+        return bench(rng(1), measurements=(), sections={"bench": told})
+
+    told = compared(tmp_path, bare(), bare())
+    assert told.exit_code == 4
+    assert not math.isnan(rows(told)[0]["ratio"])
