@@ -249,8 +249,9 @@ def _operators(nodes: Any) -> Counter[str]:
     for node in nodes:
         name = getattr(node.target, "_opname", "") or str(getattr(node.target, "__name__", "")).split(".")[0]
         weight = node.args[1] if node.op == "call_function" and len(node.args) > 1 else None
-        if name in _WEIGHTED and isinstance(getattr(weight, "meta", {}).get("val"), torch.Tensor):
-            found[_dtype(weight.meta["val"].dtype)] += 1
+        value = weight.meta.get("val") if isinstance(weight, torch.fx.Node) else None
+        if name in _WEIGHTED and isinstance(value, torch.Tensor):
+            found[_dtype(value.dtype)] += 1
     return found
 
 
