@@ -4,8 +4,11 @@
 
 The true p95 is that of the whole recording, and the budget is put 10 % below it, at it and 10 % above it. One draw
 starts anywhere in the recording (which goes round) and takes the blocks of the whole plan, each somewhere in its own
-stretch, so that no call is taken twice. The last look has then seen blocks from end to end; the first looks see only
-what came first, as in a real bench. The naive rule and LoadGen's get the same samples, and as many calls in a row.
+stretch, so that no call is taken twice. The naive rule and LoadGen's get the same samples, and as many in a row.
+
+It is done twice. "Spread": the recording is the measurement, and however many blocks a look has, they come from all of
+it, as when a sweep measures other batch sizes in between. "As they come": the first looks see only the first blocks,
+and decide about minutes of which they saw seconds.
 """
 
 from __future__ import annotations
@@ -25,19 +28,18 @@ from deploytk.judge import CALLS, plan_for
 
 Array = npt.NDArray[Any]
 RECORDINGS = Path(__file__).parent / "recordings"
-#: The rule was looked at on these while it was shaped; all others are held out.
-SHAPED_ON = (
-    "detector_onnx_2t_a",
-    "resnet18_onnx_1t_a",
-    "mobilenetv3_onnx_2t_a",
-    "detector_int8_litert_1t_a",
-    "resnet18_onnx_2t_a",
-)
+#: The rule was shaped with an eye on the recordings of these hours; all others are held out.
+SHAPED_ON = ("_a", "_b")
 
 
 def recordings() -> dict[str, Array]:
     """Every recording by name: latencies in ms, in order."""
     return {path.stem: np.load(path)["latency_ms"].astype(np.float64) for path in sorted(RECORDINGS.glob("*.npz"))}
+
+
+def held_out(name: str) -> bool:
+    """Whether the recording was made or looked at only after the rule was settled."""
+    return not name.endswith(SHAPED_ON)
 
 
 def drawn(rng: np.random.Generator, latencies: Array, rounds: int, draws: int) -> tuple[Array, Array]:
@@ -65,7 +67,8 @@ def replay(latencies: Array, *, draws: int, evenly: bool = True, seed: int = 1) 
     for place, factor in PLACES.items():
         budget = Budget(latency_ms=p95_ms / factor)
         decided = sequential(spread, plan, budget, spread=evenly)
-        found[place] = shares(decided) | others(spread, in_a_row, decided, budget, evenly=evenly)
+        exceeding = {"calls over it": 100 * float((latencies > budget.latency_ms).mean())}
+        found[place] = exceeding | shares(decided) | others(spread, in_a_row, decided, budget, evenly=evenly)
     return found
 
 
@@ -75,7 +78,7 @@ def described(name: str, latencies: Array) -> Row:
     stretch = latencies.size // plan_for(Budget())[-1].rounds
     return {
         "recording": name,
-        "use": "shaped on" if name in SHAPED_ON else "held out",
+        "use": "held out" if held_out(name) else "shaped on",
         "calls": float(latencies.size),
         "seconds": float(latencies.sum() / 1000),
         "p50 ms": f"{np.median(latencies):.3g}",
@@ -91,15 +94,21 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=2000)
     draws = parser.parse_args().draws
     about = [described(name, latencies) for name, latencies in recordings().items()]
-    rows = [
+    tables = {"Blocks spread over the recording": _rows(draws, evenly=True), "As they come": _rows(draws, evenly=False)}
+    told = [f"## The recordings\n\n{markdown(about)}"]
+    told += [f"## {title}\n\n{draws} draws each; percent.\n\n{markdown(rows)}" for title, rows in tables.items()]
+    kept = json.dumps({"draws": draws, "recordings": about, **tables}, indent=1)
+    (RESULTS / "verdict_replay.json").write_text(kept + "\n")
+    (RESULTS / "verdict_replay.md").write_text("\n".join(told))
+    print("\n".join(told))
+
+
+def _rows(draws: int, *, evenly: bool) -> list[Row]:
+    return [
         {"recording": name, "true p95": place} | row
         for name, latencies in recordings().items()
-        for place, row in replay(latencies, draws=draws).items()
+        for place, row in replay(latencies, draws=draws, evenly=evenly).items()
     ]
-    told = f"{markdown(about)}\n{draws} draws each; percent of draws.\n\n{markdown(rows)}"
-    (RESULTS / "verdict_replay.json").write_text(json.dumps({"draws": draws, "about": about, "rows": rows}, indent=1))
-    (RESULTS / "verdict_replay.md").write_text(told)
-    print(told)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ _FAR = 1.25
 _FIRST_ROUNDS = 20
 #: (rounds, share, band) of the looks that can only fail; (share, band) of the others, each after twice the rounds.
 _EARLY = ((3, 0.02, (0.0, _FAR)), (6, 0.03, (0.0, _FAR)))
-_LOOKS = ((0.15, (_NEAR, 1.15)), (0.15, (0.7, 1.1)), (0.15, (0.8, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
+_LOOKS = ((0.15, (_NEAR, _FAR)), (0.15, (0.7, 1.1)), (0.15, (0.8, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
 
 Array = npt.NDArray[Any]
 
