@@ -16,7 +16,6 @@ Outputs = Mapping[str, np.ndarray]
 #: One call of what is measured: turn after turn with another input.
 Run = Callable[[int], Outputs]
 
-_MOST_LEAD = 50
 _STEADY_CALLS = 10
 _LEAST_SERIES = 6
 #: A change-point counts where the medians before and after it differ by this fraction, and chance (Pettitt) is rarer.
@@ -37,24 +36,21 @@ def no_garbage_collection() -> Iterator[None]:
 
 
 def sample(
-    run: Run, *, start: int, calls: int, lead_ms: float = 0.0, after: Callable[[], None] | None = None
+    run: Run, *, start: int, calls: int, lead: int = 0, after: Callable[[], None] | None = None
 ) -> tuple[list[float], list[float]]:
     """(latencies of the lead-in, of each call in ms) for the turns from `start` on.
 
-    Nothing but the call is inside the clock; `after` is called after each sample, outside it. The lead-in are calls
-    that are no samples, for `lead_ms` or 50 calls: after a pause a small model needs several until caches and cores
-    are back.
+    Nothing but the call is inside the clock; `after` is called after each sample, outside it. The `lead` calls before
+    them are no samples: after a pause a small model needs several until caches and cores are back. How many they are
+    is decided beforehand: a lead-in that ends with a slow call would keep slow calls out of the samples.
     """
-    lead: list[float] = []
-    samples: list[float] = []
+    took: list[float] = []
     with no_garbage_collection():
-        while len(lead) < _MOST_LEAD and sum(lead) < lead_ms:
-            lead.append(_timed(run, start + len(lead)))
-        for turn in range(start, start + calls):
-            samples.append(_timed(run, turn))
-            if after:
+        for turn in range(start, start + lead + calls):
+            took.append(_timed(run, turn))
+            if after and len(took) > lead:
                 after()
-    return lead, samples
+    return took[:lead], took[lead:]
 
 
 def _timed(run: Run, turn: int) -> float:

@@ -30,6 +30,7 @@ class FakeSession:
 
     def __init__(self, batch: int, deed: str) -> None:
         self.batch, self.deed, self.calls = batch, deed, 0
+        self.kept: list[np.ndarray] = []
         self.inputs = (TensorSpec(name="x", shape=(batch, 2), dtype="float32"),)
         self.outputs = (TensorSpec(name="y", shape=(batch, 1), dtype="float32"),)
         self.details: dict[str, Any] = {"provider": "fake"}
@@ -71,4 +72,10 @@ def _do(session: FakeSession, deed: str, out: np.ndarray) -> np.ndarray:
         return out[:1]
     if deed == "slow":
         time.sleep(0.02)
+    if deed == "leak":
+        session.kept.append(np.ones(1 << 17))  # 1 MiB
+    if deed.startswith("naps") and session.calls % int(deed.split()[1]) == 0:
+        time.sleep(0.02)
+    if deed == "forgets" and session.calls > 30:
+        out[0] += 1
     return out

@@ -34,12 +34,15 @@ def test_a_block_goes_on_from_where_the_last_one_ended() -> None:
     assert all(s > 0 for s in samples)
 
 
-def test_the_lead_in_is_apart_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timing, "_timed", lambda *_: 2.0)
-    lead, samples = timing.sample(Recorder(), start=0, calls=4, lead_ms=5.0)
-    assert (lead, samples) == ([2.0] * 3, [2.0] * 4)
-    lead, _ = timing.sample(Recorder(), start=0, calls=4, lead_ms=1e9)
-    assert len(lead) == 50
+def test_the_lead_in_is_apart_and_as_long_as_said_whatever_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    took = iter([9.0, 900.0, 3.0, 4.0])
+    monkeypatch.setattr(timing, "_timed", lambda *_: next(took))
+    after: list[int] = []
+    assert timing.sample(Recorder(), start=0, calls=2, lead=2, after=lambda: after.append(1)) == (
+        [9.0, 900.0],
+        [3.0, 4.0],
+    )
+    assert after == [1, 1]
 
 
 def test_garbage_is_not_collected_inside_the_clock_and_is_again_after_it() -> None:

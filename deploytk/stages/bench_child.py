@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 #: What allocators of C++ runtimes say in an exception of another type.
 _OUT_OF_MEMORY = ("bad_alloc", "failed to allocate memory", "out of memory", "cannot allocate memory")
-#: Each block is led in by calls for this long, one at least.
-LEAD_MS = 5.0
 
 
 class Wrong(Exception):
@@ -128,25 +126,25 @@ class Child:
         warmup = [] if least else timing.warm_up(self.measured.run, limit_s=limit_s)
         return {"first_ms": first_ms, "warmup_ms": warmup, "details": self.measured.details}
 
-    def block(self, calls: int, lead_ms: float = LEAD_MS) -> dict[str, Any]:
+    def block(self, calls: int, lead: int = 1) -> dict[str, Any]:
         """Time a block of calls after those that lead in; the last output is looked at again."""
         parts: dict[str, list[float]] = {name: [] for name in self.measured.parts}
         before = usage.used()
         at_s = time.monotonic()
-        lead, samples = timing.sample(
+        led, samples = timing.sample(
             self.measured.run,
             start=self.turn,
             calls=calls,
-            lead_ms=lead_ms,
+            lead=lead,
             after=(lambda: _split(parts, self.measured.last_ms)) if parts else None,
         )
         wall_ms = 1000 * (time.monotonic() - at_s)
         spent = usage.used().since(before)
-        self.turn += calls
+        self.turn += lead + calls
         self._look_at(self.turn - 1)
         return {
             "samples_ms": samples,
-            "lead_ms": lead,
+            "lead_ms": led,
             "parts_ms": parts,
             "at_s": at_s,
             "wall_ms": wall_ms,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -13,14 +15,18 @@ from deploytk.budget import Budget, Verdict
 from deploytk.judge import CALLS, WHOLE, Look, judge, plan_for
 from deploytk.measurement import Machine, Measurement, Status, percentile
 from deploytk.stages.bench_process import BatchProcess
-from deploytk.stages.bench_stability import leak
+from deploytk.stages.bench_stability import DISTURBED, leak
 
 #: What a batch size is screened with.
 SCREEN_BLOCKS = 3
 #: Slow models get fewer calls per block than `CALLS`.
 BLOCK_S = 1.0
 #: A call of at least this long needs none to lead it in: what a pause costs is little of it.
-_LONG_MS = 100.0
+_LONG_MS = 20.0
+#: A block is led in by calls for about this long, and by this many at most.
+_LEAD_MS, _MOST_LEAD = 5.0, 50
+#: A fastest call this many times over the budget is a plain case, whatever the next minutes bring.
+_PLAINLY = 1.1
 #: These say nothing about the model's latency.
 UNPROVEN = ("timeout", "not_run")
 
@@ -40,6 +46,7 @@ class Point:
     looked: int = 0  # how many looks of the plan have been taken
     samples: list[float] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
+    calls: list[int] = field(default_factory=list)  # of each block, those that led in included
     warmup: list[float] = field(default_factory=list)
     used: dict[str, list[float]] = field(default_factory=dict)  # of each block: at_s, wall_ms, cpu_ms ...
     parts: dict[str, list[float]] = field(default_factory=dict)
@@ -47,6 +54,7 @@ class Point:
     first_ms: float | None = None
     peak_rss_mb: float | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    random: Random = field(default_factory=lambda: Random(0))
     log: str = ""
     command: str = ""
 
@@ -82,8 +90,7 @@ class Point:
         """Take a block of samples; whether they came. One begun in time may end a little after the limit."""
         calls = calls or self._calls()
         usual_s = calls * max(self.samples or self.warmup, default=0.0) / 1000
-        lead = {"lead_ms": 0.0} if (self.typical_ms or 0.0) >= _LONG_MS else {}
-        return self.ask(max(timeout_s, 5.0 + 10 * usual_s), do="block", calls=calls, **lead)
+        return self.ask(max(timeout_s, 5.0 + 10 * usual_s), do="block", calls=calls, lead=self._lead())
 
     def ask(self, timeout_s: float, **command: Any) -> bool:
         """Whether the child answered with a result; what it said is kept."""
@@ -104,6 +111,7 @@ class Point:
     def _keep(self, said: dict[str, Any]) -> None:
         self.samples += said["samples_ms"]
         self.blocks.append(len(said["samples_ms"]))
+        self.calls.append(len(said["samples_ms"]) + len(said["lead_ms"]))
         self.warmup += said["lead_ms"]
         for name in ("at_s", "wall_ms", "cpu_ms", "waited_ms", "busy_ms", "stolen_ms", "rss_mb", "energy_j"):
             if said.get(name) is not None:
@@ -115,34 +123,54 @@ class Point:
         """How many calls a block of this batch size has."""
         return max(2, min(CALLS, int(1000 * BLOCK_S / (self.typical_ms or 1.0))))
 
+    def _lead(self) -> int:
+        """How many calls lead a block in, drawn so that they fall into step with nothing that comes every so often."""
+        typical = self.typical_ms or 1.0
+        if typical >= _LONG_MS:
+            return 0
+        most = min(_MOST_LEAD, math.ceil(_LEAD_MS / typical))
+        return self.random.randint(math.ceil(most / 2), most)
+
     def look(self, *, last: bool = False) -> None:
         """Judge the series where its plan says so; with `last` whatever there is, for the last time."""
         if not self.open:
             return
+        if last:
+            self.decide(self.verdict_now())
+            return
         plan = plan_for(self.budget)
         due = [k for k in plan[self.looked :] if self._reached(k)]
-        if not due and not last:
+        if not due:
             return
-        # Cut short, a series may use the share of the look it was on the way to,
-        # and leave no band between the clear cases undecided.
-        ahead = next((k for k in plan[self.looked :] if not k.fail_only), plan[-1])
-        now = due[-1] if due else replace(ahead, band=WHOLE)
-        self.looked = max(self.looked, plan.index(due[-1]) + 1 if due else 0)
-        verdict = self._judged(now)
-        decisive = ("fail",) if now.fail_only else ("pass", "fail")
-        if last or now == plan[-1] or verdict.status in decisive:
+        self.looked = plan.index(due[-1]) + 1
+        verdict = self._judged(due[-1])
+        decisive = ("fail",) if due[-1].fail_only else ("pass", "fail")
+        if due[-1] == plan[-1] or verdict.status in decisive:
             self.decide(verdict)
+
+    def verdict_now(self) -> Verdict:
+        """The verdict on a series that is cut short: with the share of the look it was on the way to, and no band."""
+        plan = plan_for(self.budget)
+        ahead = next((k for k in plan[self.looked :] if not k.fail_only), plan[-1])
+        return self._judged(replace(ahead, band=WHOLE))
 
     def _reached(self, look: Look) -> bool:
         """Whether the series is as long as the look asks; short blocks of a slow model make more of them."""
         return len(self.blocks) >= look.rounds and (look.fail_only or len(self.samples) >= look.rounds * CALLS)
 
     def _judged(self, look: Look) -> Verdict:
+        if look.fail_only and self._plainly_over():
+            look = replace(look, band=WHOLE)
         verdict = judge(self.samples, self.blocks, self.budget, self.batch, share=look.share, band=look.band)
         over = self._over_memory()
-        leaking = leak(self.used.get("rss_mb", []), self.blocks)
+        leaking = leak(self.used.get("rss_mb", []), self.calls)
         wrong = [reason for reason in (over, leaking) if reason]
         return Verdict(status="fail", reasons=(*wrong, *verdict.reasons)) if wrong else verdict
+
+    def _plainly_over(self) -> bool:
+        """Whether even the fastest call misses the budget by a tenth, on a machine that nothing else kept busy."""
+        waited, wall = (sum(self.used.get(name, [])) for name in ("waited_ms", "wall_ms"))
+        return min(self.samples) > _PLAINLY * self.limit_ms and waited <= DISTURBED * wall
 
     def _over_memory(self) -> str:
         limit, peak = self.budget.max_memory_mb, self.peak_rss_mb
@@ -166,11 +194,11 @@ class Point:
             self.process.close()
             self.process = None
 
-    def looks_within(self) -> bool:
-        """Whether the samples so far lie within the budget; no proof."""
+    def looks_within(self, share: float = 1.0) -> bool:
+        """Whether the samples so far lie within the budget, or this share of it; no proof."""
         if self.verdict is not None:
             return self.verdict.status == "pass"
-        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= self.limit_ms
+        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= share * self.limit_ms
 
     def measurement(self, artifact: Artifact, machine: Machine) -> Measurement:
         """What was measured, keyed to the artifact's sha256."""

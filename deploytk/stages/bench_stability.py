@@ -61,22 +61,26 @@ def _sentence(told: Mapping[str, float], command: str) -> str:
     )
 
 
-def leak(rss_mb: Sequence[float], blocks: Sequence[int]) -> str:
+def leak(rss_mb: Sequence[float], calls: Sequence[int]) -> str:
     """The sentence that memory grows with the calls, or the empty string.
+
+    Args:
+        rss_mb: resident memory after each block.
+        calls: of each block.
 
     The later half of the blocks is looked at: arenas and caches fill in the earlier one. It must rise nearly every
     time (Kendall's tau) and by enough to matter (the slope of Theil and Sen).
     """
-    if len(rss_mb) < _LEAK_BLOCKS or len(rss_mb) != len(blocks):
+    if len(rss_mb) < _LEAK_BLOCKS or len(rss_mb) != len(calls):
         return ""
     half = len(rss_mb) // 2
     memory = np.asarray(rss_mb[half:])
-    calls = np.cumsum(blocks)[half:]
-    slope = float(stats.theilslopes(memory, calls)[0])
-    grown = slope * float(calls[-1] - calls[0])
-    if grown < max(_LEAK_MB, _LEAK_SHARE * memory[0]) or stats.kendalltau(memory, calls).statistic < _RISING:
+    done = np.cumsum(calls)[half:]
+    slope = float(stats.theilslopes(memory, done)[0])
+    grown = slope * float(done[-1] - done[0])
+    if grown < max(_LEAK_MB, _LEAK_SHARE * memory[0]) or stats.kendalltau(memory, done).statistic < _RISING:
         return ""
     return (
         f"The memory grows by {1000 * slope:.3g} MB per 1000 calls (from {rss_mb[0]:.0f} to {rss_mb[-1]:.0f} MB in "
-        f"{sum(blocks)} calls): a leak."
+        f"{sum(calls)} calls): a leak."
     )

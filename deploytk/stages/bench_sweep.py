@@ -3,7 +3,8 @@
 1. Screening, upwards: every batch size is opened in a process of its own, warmed up and given three short blocks. One
    that plainly misses the budget is decided by them. Batch sizes above it are only looked at (two calls), for the
    curve of the throughput, as far as that is cheap.
-2. Between the largest that looks within the budget and the smallest that does not, others are tried.
+2. Between the largest that looks within the budget and the smallest that does not, others are tried. What is too near
+   the budget there is only looked at: to prove it would take longer than all the rest.
 3. Whatever may be within the budget is sampled in blocks that are spread over time, in turn with the others, until
    the verdict is decided or the time limit is reached.
 """
@@ -29,7 +30,9 @@ _SCREEN_SHARE, _CURVE_SHARE = 0.5, 0.08
 #: What a batch size that is only looked at costs, in calls.
 _LOOKED_AT = 5
 #: Batch sizes tried between the listed ones.
-_BETWEEN = 6
+_BETWEEN = 4
+#: What is tried between the listed batch sizes is worth proving where its percentile is below this share of the budget.
+_CLEARLY = 0.92
 #: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
 _MEMORY_FACTOR = 2.0
 
@@ -70,7 +73,9 @@ class Sweep:
             if batch is None or self.left_s < self.time_limit_s * _SCREEN_SHARE / 2:
                 return
             self._tell(len(self.points), None, f"screening batch {batch}")
-            self._screened(batch)
+            point = self._screened(batch)
+            if point.open and not point.looks_within(_CLEARLY):
+                point.decide(point.verdict_now())
 
     def sample(self) -> None:
         """Take blocks of the open batch sizes in turn until all are decided or the time limit is reached."""
@@ -136,14 +141,14 @@ class Sweep:
 def between(points: Sequence[Point]) -> int | None:
     """The batch size to try next, None where nothing is left to try.
 
-    It lies between the largest that is (or looks) within the budget and the smallest larger one that is over it or
-    runs out of memory: where a straight line between their latencies meets the budget, or half-way.
+    It lies between the largest that is (or clearly looks) within the budget and the smallest larger one that does not
+    or that runs out of memory: where a straight line between their latencies comes near the budget, or half-way.
     """
-    within = [p for p in points if p.status == "ok" and p.looks_within()]
+    within = [p for p in points if p.status == "ok" and p.looks_within(_CLEARLY)]
     if not within:
         return None
     low = max(within, key=lambda p: p.batch)
-    over = [p for p in points if p.batch > low.batch and (_missed(p) or p.status == "oom")]
+    over = [p for p in points if p.batch > low.batch and (p.samples or p.status == "oom")]
     if not over:
         return None
     high = min(over, key=lambda p: p.batch)
@@ -151,7 +156,8 @@ def between(points: Sequence[Point]) -> int | None:
     if gap < 2:
         return None
     rise = (high.typical_ms or 0.0) - (low.typical_ms or 0.0)
-    share = (low.limit_ms - (low.typical_ms or 0.0)) / rise if high.samples and rise > 0 else 0.5
+    room = _CLEARLY * low.limit_ms - (low.typical_ms or 0.0)
+    share = room / rise if high.samples and rise > 0 else 0.5
     return min(high.batch - 1, max(low.batch + 1, low.batch + int(share * gap)))
 
 

@@ -22,7 +22,7 @@ from deploytk.artifact import Artifact
 from deploytk.budget import Budget
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PASS, InputError
 from deploytk.report import Report
-from deploytk.stages import bench_point, bench_sweep
+from deploytk.stages import bench_point, bench_sweep, bench_threads
 from deploytk.stages.bench import bench
 from deploytk.stages.bench_process import BatchProcess
 
@@ -193,6 +193,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
         ("fixed", "fixed_batch", "cannot be run at 8"),
         ("batch 1", "bad_output", "does not begin with the batch size 8"),
         ("nan later", "bad_output", "NaN"),
+        ("forgets", "bad_output", "is not what it was the first time for the same input"),
     ],
 )
 def test_a_failure_at_batch_8_is_a_row_and_batch_1_still_passes(
@@ -233,6 +234,24 @@ def test_a_model_slower_than_its_budget_fails(tmp_path: Path, fake: str) -> None
     assert len(report.measurements[0].blocks) == bench_point.SCREEN_BLOCKS  # decided by the screening
 
 
+def test_a_model_that_leaks_memory_fails_and_says_how_much(tmp_path: Path, fake: str) -> None:
+    report = run(model_that(tmp_path, {1: "leak"}), [1], runtime=fake)
+    (row,) = report.sections["bench"]["rows"]
+    assert (row["status"], row["verdict"], report.exit_code) == ("ok", "fail", EXIT_OVER_BUDGET)
+    assert "The memory grows by" in row["reason"]
+    per_thousand = float(row["reason"].split("grows by ")[1].split(" MB")[0])
+    assert per_thousand == pytest.approx(1000 * 1.049, rel=0.2)
+
+
+def test_a_nap_every_50_calls_fails_the_p99_and_not_the_p50(tmp_path: Path, fake: str) -> None:
+    path = model_that(tmp_path, {1: "naps 50"})
+    assert run(path, [1], Budget(latency_ms=15, percentile=50), runtime=fake).exit_code == EXIT_PASS
+    tail = run(path, [1], Budget(latency_ms=15, percentile=99), runtime=fake)
+    assert tail.exit_code == EXIT_OVER_BUDGET
+    share = sum(ms > 15 for ms in tail.measurements[0].samples_ms) / len(tail.measurements[0].samples_ms)
+    assert 0.01 < share < 0.04  # as often in the samples as in truth: the lead-in hides none
+
+
 def test_all_batches_failing_is_a_failure_that_names_each(tmp_path: Path, fake: str) -> None:
     report = run(model_that(tmp_path, {1: "abort", 2: "raise"}), [1, 2], runtime=fake)
     assert report.exit_code == EXIT_OVER_BUDGET
@@ -269,6 +288,23 @@ def test_no_child_is_left_behind_by_an_error(tmp_path: Path, fake: str, monkeypa
         run(model_that(tmp_path, {2: "unreadable"}), [1, 2], runtime=fake)
     assert len(opened) == 2
     assert all(process._child.poll() is not None for process in opened)
+
+
+# -- threads
+
+
+def test_threads_auto_measures_and_takes_one_of_those_measured(tmp_path: Path) -> None:
+    report = run(tiny_onnx.conv(tmp_path / "m.onnx"), [1], threads="auto")
+    told = report.sections["bench"]["threads"]
+    assert told["best"] in [row["threads"] for row in told["rows"]] == bench_threads.candidates()
+    assert all(row["n"] > 0 and row["p50_ms"] > 0 for row in told["rows"])
+    assert report.measurements[0].details["threads"] == told["best"]
+    assert report.exit_code == EXIT_PASS
+
+
+def test_threads_auto_of_a_model_that_cannot_run_is_an_error(tmp_path: Path, fake: str) -> None:
+    with pytest.raises(InputError, match="ran with no number of threads at batch 1"):
+        run(model_that(tmp_path, {1: "abort"}), [1], runtime=fake, threads="auto")
 
 
 # -- inputs
