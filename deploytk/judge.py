@@ -267,9 +267,10 @@ def _allowed(budget: Budget) -> float:
 def _told(latencies: Array, found: Evidence, budget: Budget) -> str:
     per = "calls" if budget.per == "batch" else "calls, per item,"
     effect = f", {found.design_effect:.1f} alike count as one" if found.design_effect > 1.05 else ""
+    few = f"; with fewer than {SURE_BLOCKS} only a clear case is decided" if found.blocks < SURE_BLOCKS else ""
     return (
         f"p{budget.percentile:g} is {percentile(latencies.tolist(), budget.percentile):.4g} ms; {found.over} of "
-        f"{found.samples} {per} took longer than {budget.latency_ms:g} ms (blocks: {found.blocks}{effect}), so at "
+        f"{found.samples} {per} took longer than {budget.latency_ms:g} ms (blocks: {found.blocks}{effect}{few}), so at "
         f"{100 * budget.confidence:g} % confidence the share is between {100 * found.lower:.2g} and "
         f"{100 * found.upper:.3g} %, where {100 * _allowed(budget):.3g} % are allowed"
     )
