@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploytk.cli import bench_load
 from deploytk.cli.common import progress, reporting, say, say_last
-from deploytk.cli.options import Number
+from deploytk.cli.options import Number, share
 from deploytk.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,17 +57,6 @@ def runtime_options(_ctx: click.Context, _param: click.Parameter, given: tuple[s
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r}: write NAME=VALUE, for example hint=throughput")
     return {name: value for name, _, value in pairs}
-
-
-def share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
-    """`5%` as 0.05; a bare number is meant in percent too."""
-    try:
-        percent = float(text.strip().removesuffix("%"))
-    except ValueError:
-        percent = -1.0
-    if not 0 < percent < 100:
-        raise click.BadParameter(f"{text!r}: write a percentage, for example 5%")
-    return percent / 100
 
 
 _NUMBERS = (
@@ -156,7 +146,7 @@ _OTHERWISE = (
 
 
 def _all(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed((*_NUMBERS, *_RUNNING, *_OTHERWISE)):
+    for option in reversed((*_NUMBERS, *_RUNNING, *bench_load.OPTIONS, *_OTHERWISE)):
         command = option(command)
     return command
 
@@ -176,6 +166,8 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     deploytk bench model.tflite --budget 20ms --percentile 99 --threads 1 --json
     deploytk bench model.onnx --runtime onnx --runtime openvino --compare
     deploytk bench detector.onnx --boundary end_to_end --images photos/
+    deploytk bench model.onnx --scenario server --qps 30 --percentile 99
+    deploytk bench model.onnx --soak 10m
 
     Exit codes: 0 within the budget, 3 over it, 4 inconclusive. With --compare: 0 not slower than the first, 3 slower.
     """
@@ -185,6 +177,8 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     folder = (out or Path("runs") / f"bench-{_name(models, suite)}").absolute()
     if suite is not None:
         report = _suite(suite, models, folder)
+    elif bench_load.wanted(values):
+        report = bench_load.run_load(models, folder, values, _budget(values))
     elif values["side_by_side"]:
         report = _compared(models, folder, values)
     else:

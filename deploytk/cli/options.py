@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,18 @@ class Number(click.FloatRange):
         if number is not None and not math.isfinite(number):
             self.fail(f"{value} is not a number.", param, ctx)
         return number
+
+
+def share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    """The share that `5%` or `0.05` says."""
+    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05")
+    value = float(found[1]) / (100 if found[2] else 1)
+    if not 0 <= value < 1:
+        hint = f"; did you mean {found[1]}%?" if not found[2] else ""
+        raise click.BadParameter(f"{text!r}: a tolerance is from 0% to below 100%{hint}")
+    return value
 
 
 Overrides = dict[tuple[str | int, ...], Any]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from deploytk.cli.common import reporting
-from deploytk.cli.options import Number
+from deploytk.cli.options import Number, share
 
 if TYPE_CHECKING:
     from deploytk.report import Report
-
-
-def share(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
-    """The share that `5%` or `0.05` says."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(%?)\s*", text)
-    if not found:
-        raise click.BadParameter(f"{text!r} is no share; write 5% or 0.05")
-    value = float(found[1]) / (100 if found[2] else 1)
-    if not 0 <= value < 1:
-        hint = f"; did you mean {found[1]}%?" if not found[2] else ""
-        raise click.BadParameter(f"{text!r}: a tolerance is from 0% to below 100%{hint}")
-    return value
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
