@@ -115,9 +115,11 @@ def test_what_lies_in_the_band_of_a_look_is_left_to_a_later_one(latency_ms: floa
     assert judge(samples, blocks, BUDGET, 1, share=0.15).status == ("pass" if latency_ms < 50 else "fail")
 
 
-def test_few_blocks_decide_only_what_is_far_from_the_budget() -> None:
+def test_few_blocks_decide_only_what_is_far_from_the_budget_and_the_reason_says_so() -> None:
     for latency_ms, status in ((24.0, "pass"), (40.0, "inconclusive"), (60.0, "inconclusive"), (63.0, "fail")):
-        assert judge([latency_ms] * 96, [3] * 32, BUDGET, 1).status == status
+        verdict = judge([latency_ms] * 96, [3] * 32, BUDGET, 1)
+        assert verdict.status == status
+        assert "with fewer than 40 only a clear case is decided" in verdict.reasons[0]
 
 
 def test_a_drift_seen_to_its_end_is_no_doubt_and_one_that_may_go_on_is() -> None:
