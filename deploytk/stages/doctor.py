@@ -27,8 +27,18 @@ _TARGETS = {
         "estimates only",
     ),
 }
-#: Extras that are declared for targets this version does not have yet.
-_LATER = ("openvino", "tensorrt")
+#: runtime -> the libraries it imports (one of several where they stand together), and whether it needs an NVIDIA GPU.
+_RUNTIMES: dict[str, tuple[tuple[str, ...], bool]] = {
+    "onnx": (("onnx", "onnxruntime"), False),
+    "onnx-cuda": (("onnx", "onnxruntime"), True),
+    "litert": (("ai_edge_litert",), False),
+    "openvino": (("openvino",), False),
+    "torch": (("torch",), False),
+    "torch-compile": (("torch",), False),
+    "torch-cuda": (("torch",), True),
+    "tensorrt": (("tensorrt|tensorrt_rtx", "torch"), True),
+}
+_COMPILERS = ("c++", "g++", "clang++", "cl")
 #: Two distributions that write the same files: whichever was installed last wins, in part.
 _CLASH = ("onnxruntime", "onnxruntime-gpu")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
@@ -40,19 +50,25 @@ _REQUIREMENT = re.compile(r"^([\w.-]+)\s*(?:\[([\w, -]+)\])?\s*\(?([^;)]*)\)?\s*
 def doctor(target: str | None = None) -> Report:
     """The report on this installation and machine; with `target`, a failure (exit 6) if that one cannot be used.
 
+    Args:
+        target: a target, or a runtime of the bench.
+
     Raises:
-        InputError: no target has this name.
+        InputError: no target and no runtime has this name.
     """
-    targets = [*(_target(name) for name in plugins.names("targets")), *(_later(name) for name in _LATER)]
+    targets = [_target(name) for name in plugins.names("targets")]
+    gpu = _gpu()
+    runtimes = [_runtime(name, gpu) for name in plugins.names("runtimes")]
     extras = _extras()
     machine = Machine.this()
     told = {
         "targets": targets,
+        "runtimes of the bench": runtimes,
         "extras": [_extra(name, wanted) for name, wanted in extras.items()],
         "distributions": _distributions(extras),
-        "this machine": _machine(),
+        "this machine": _machine(gpu),
     }
-    verdict, code = _verdict(targets, target)
+    verdict, code = _verdict(targets, runtimes, target)
     return Report(
         command="doctor",
         title=target or "this installation",
@@ -65,14 +81,13 @@ def doctor(target: str | None = None) -> Report:
     )
 
 
-def _verdict(targets: list[dict[str, Any]], wanted: str | None) -> tuple[Verdict, int]:
+def _verdict(targets: list[dict[str, Any]], runtimes: list[dict[str, Any]], wanted: str | None) -> tuple[Verdict, int]:
     if wanted is None:
         return Verdict(status="pass", reasons=tuple(f"{t['target']}: {t['here']}" for t in targets)), EXIT_PASS
-    found = next((t for t in targets if t["target"] == wanted), None)
-    if found is None:
-        known = [t["target"] for t in targets]
-        close = plugins.suggestion(wanted, known)
-        raise InputError(f"there is no target {wanted!r}{close or ';'} Known: {', '.join(known)}")
+    known = {row["runtime"]: row for row in runtimes} | {row["target"]: row for row in targets}
+    if wanted not in known:
+        raise InputError(plugins.unknown("target or runtime", wanted, known))
+    found = known[wanted]
     told = f"{wanted}: {found['here']}" + (f"; {found['install']}" if found["install"] else "")
     if found["usable"]:
         return Verdict(status="pass", reasons=(told,)), EXIT_PASS
@@ -95,8 +110,28 @@ def _target(name: str) -> dict[str, Any]:
     return {"target": name, "usable": True, "here": does, "install": ""}
 
 
-def _later(name: str) -> dict[str, Any]:
-    return {"target": name, "usable": False, "here": "not in this version of deploytk", "install": ""}
+def _runtime(name: str, gpu: str) -> dict[str, Any]:
+    """Whether one runtime of the bench can run a model here."""
+    if name not in _RUNTIMES:
+        return {"runtime": name, "usable": True, "here": "comes from another package", "install": ""}
+    libraries, needs_gpu = _RUNTIMES[name]
+    missing = [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
+    if missing:
+        here, install = f"not installed: {', '.join(missing).replace('|', ' or ')}", _pip(_extra_of(missing[0]))
+    elif needs_gpu and not gpu:
+        here, install = "no NVIDIA GPU or driver on this machine", ""
+    elif name == "onnx-cuda" and "not installed" in versions_of("onnxruntime-gpu").values():
+        here = "the ONNX Runtime that is installed has no CUDA provider"
+        install = "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
+    elif name == "torch-compile" and not any(shutil.which(one) for one in _COMPILERS):
+        here, install = "no C++ compiler on the PATH", "install g++ or clang++"
+    else:
+        return {"runtime": name, "usable": True, "here": f"runs on {gpu if needs_gpu else 'the CPU'}", "install": ""}
+    return {"runtime": name, "usable": False, "here": f"cannot run: {here}", "install": install}
+
+
+def _extra_of(libraries: str) -> str:
+    return plugins.EXTRAS[libraries.split("|")[0]]
 
 
 def _importable(library: str) -> bool:
@@ -183,10 +218,10 @@ def _unclash() -> str:
 # ---- the machine --------------------------------------------------------------------------------------------------
 
 
-def _machine() -> dict[str, Any]:
+def _machine(gpu: str) -> dict[str, Any]:
     """What `Machine` does not say: GPU, disk, load, thread settings."""
     return {
-        "gpu": _gpu() or "none",
+        "gpu": gpu or "none",
         "disk free here": f"{_disk_free_gb():.0f} GB",
         "load average": ", ".join(f"{load:.2f}" for load in _load()) or "unknown",
         **{name: os.environ.get(name, "not set") for name in _THREADS},

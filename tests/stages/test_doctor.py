@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from deploytk import plugins
 from deploytk.cli.doctor import doctor as command
 from deploytk.errors import InputError
 from deploytk.stages import doctor as stage
@@ -51,11 +52,49 @@ def test_a_target_whose_libraries_are_missing_is_exit_6_with_the_line_to_type(
     assert f"pip install 'deploytk[{extra}]'" in report.verdict.reasons[0]
 
 
-@pytest.mark.parametrize("target", ["openvino", "tensorrt"])
-def test_a_target_to_come_is_said_to_be_one(target: str) -> None:
-    report = doctor(target)
+def test_every_runtime_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    monkeypatch.setattr(stage, "_gpu", lambda: "")
+    monkeypatch.setattr(stage.shutil, "which", lambda _name: "/somewhere")
+    told = {r["runtime"]: r["usable"] for r in doctor().sections["runtimes of the bench"]}
+    assert set(plugins.TABLES["runtimes"]) <= set(told)
+    assert {name for name in plugins.TABLES["runtimes"] if not told[name]} == {"onnx-cuda", "torch-cuda", "tensorrt"}
+
+
+@pytest.mark.parametrize("name", ["onnx-cuda", "torch-cuda", "tensorrt"])
+def test_a_runtime_of_the_gpu_without_one_is_exit_6(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    monkeypatch.setattr(stage, "_gpu", lambda: "")
+    report = doctor(name)
     assert report.exit_code == 6
-    assert "not in this version" in report.verdict.reasons[0]
+    assert report.verdict.reasons == (f"{name}: cannot run: no NVIDIA GPU or driver on this machine",)
+
+
+def test_a_gpu_is_not_enough_for_an_onnx_runtime_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    monkeypatch.setattr(stage, "_gpu", lambda: "NVIDIA H200")
+    monkeypatch.setattr(stage, "versions_of", lambda *names: dict.fromkeys(names, "not installed"))
+    assert "has no CUDA provider; pip uninstall" in doctor("onnx-cuda").verdict.reasons[0]
+    assert doctor("torch-cuda").verdict.reasons == ("torch-cuda: runs on NVIDIA H200",)
+
+
+@pytest.mark.parametrize(("name", "extra"), [("openvino", "openvino"), ("tensorrt", "tensorrt"), ("torch", "yolo")])
+def test_a_runtime_whose_library_is_missing_is_exit_6_with_the_line_to_type(
+    nothing_installed: None,  # noqa: ARG001
+    name: str,
+    extra: str,
+) -> None:
+    report = doctor(name)
+    assert report.exit_code == 6
+    assert f"pip install 'deploytk[{extra}]'" in report.verdict.reasons[0]
+
+
+def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    monkeypatch.setattr(stage.shutil, "which", lambda _name: None)
+    assert doctor("torch-compile").verdict.reasons == (
+        "torch-compile: cannot run: no C++ compiler on the PATH; install g++ or clang++",
+    )
 
 
 def test_an_unknown_target_is_an_input_error_with_a_suggestion() -> None:
@@ -108,7 +147,8 @@ def test_nothing_heavy_is_imported_to_find_out() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_the_command_ends_with_the_exit_code_and_one_json_line() -> None:
+def test_the_command_ends_with_the_exit_code_and_one_json_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: False)
     done = CliRunner().invoke(command, ["--target", "tensorrt", "--json"])
     told = json.loads(done.stdout.splitlines()[-1])
     assert (done.exit_code, told["exit_code"], told["verdict"]) == (6, 6, "fail")
