@@ -22,7 +22,7 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 
 #: Sections that a block of its own shows.
-_KNOWN = frozenset({"bench", "compare", "contract", "diff", "npu", "parity", "ratio", "skipped", "train"})
+_KNOWN = frozenset({"bench", "compare", "contract", "diff", "load", "npu", "parity", "ratio", "skipped", "train"})
 _MOST_ROWS = 60
 
 #: What an exit code means, in words.
@@ -48,6 +48,7 @@ def blocks(report: Report) -> list[Block]:
         *compare_block(report),
         *models_block(report),
         *bench_block(report),
+        *_load(report),
         *npu_block(report),
         *contract_block(report),
         *parity_block(report),
@@ -70,6 +71,18 @@ def _train(report: Report) -> list[Block]:
     count = len(epochs) if isinstance(epochs, Sequence) else epochs
     lines = (f"{count} epoch{'' if count == 1 else 's'}.",) if count else ()
     return [Block(name="train", title="Training", lines=lines, tables=tables, figures=("training",))]
+
+
+def _load(report: Report) -> list[Block]:
+    """A load or a soak: its numbers as tables, its course as a figure, its windows folded away."""
+    told = report.sections.get("load")
+    if not isinstance(told, Mapping) or not told:
+        return []
+    rest = {key: value for key, value in told.items() if key != "windows"}
+    tables = _generic(rest)
+    if _is_rows(told.get("windows")):
+        tables.append(replace(_rows(told["windows"], "Course"), brief=False, folded=True))
+    return [Block(name="load", title="Load", tables=tuple(tables), figures=("load",))]
 
 
 def _unknown(report: Report) -> list[Block]:

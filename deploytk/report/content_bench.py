@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from deploytk.budget import Budget
 from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, Tone, number, readable, text, word
+from deploytk.report.content_bench_lines import BOUNDARY, bench_lines
 from deploytk.report.points import Point, points
 
 _SHOWN = (50, 90, 95, 99)
 _PER = {"batch": "for a whole batch", "item": "for each item of a batch"}
-_BOUNDARY = {
-    "model": "The clock holds the model's run alone, without pre- and post-processing.",
-    "end_to_end": "The clock holds everything from the image file to the result.",
-}
 
 
 def budget_words(budget: Budget) -> tuple[str, ...]:
@@ -23,7 +21,7 @@ def budget_words(budget: Budget) -> tuple[str, ...]:
     told = [
         f"{budget.percentile:g} % of the calls must take less than {budget.latency_ms:g} ms {_PER[budget.per]}, "
         f"shown at {100 * budget.confidence:g} % confidence (one-sided).",
-        _BOUNDARY[budget.boundary],
+        BOUNDARY[budget.boundary],
         f"From the trained model to the deployed one the accuracy may fall by at most {budget.max_accuracy_drop:g}.",
     ]
     if budget.max_size_mb is not None:
@@ -45,88 +43,78 @@ def bench_block(report: Report) -> list[Block]:
     found = points(report)
     if not found:
         return []
-    section = report.sections.get("bench")
-    lines = _lines(section if isinstance(section, Mapping) else {}, found)
-    tables = [*_verdicts(section), _table(found, report.budget), *_failures(found), *_reasons(found)]
-    figures = ("latency", "throughput", "ecdf")
+    told = report.sections.get("bench")
+    section: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
+    tables = [*_verdicts(section), _table(found, report.budget), *_threads(section), *_parts(found)]
+    tables += [*_failures(found), *_reasons(found)]
+    figures = ("latency", "throughput", "ecdf", "parts", "timeline", "memory")
+    lines = bench_lines(report, section, found)
     return [Block(name="bench", title="Latency by batch size", lines=lines, tables=tuple(tables), figures=figures)]
 
 
-def _lines(section: Mapping[str, Any], found: list[Point]) -> tuple[str, ...]:
-    told = []
-    if section.get("best_batch"):
-        told.append(f"The largest batch size within the budget is {section['best_batch']}.")
-    if section.get("best_throughput_batch"):
-        told.append(f"The best throughput within the budget is at batch size {section['best_throughput_batch']}.")
-    if section.get("arrival"):
-        told.append(f"Load: {section['arrival']}.")
-    if section.get("inputs"):
-        told.append(f"Inputs: {section['inputs']}.")
-    if any(p.estimated for p in found):
-        told.append("What is marked “est.” is a compiler's estimate, not a measurement.")
-    return tuple(told)
-
-
-def _verdicts(section: Any) -> list[Table]:
-    """One line per artifact, where several were benched."""
-    told = section.get("verdicts", ()) if isinstance(section, Mapping) else ()
-    rows = [
-        (text(v.get("artifact")), word(v.get("verdict")), text(next(iter(v.get("reasons") or ()), None)))
-        for v in told
-        if isinstance(v, Mapping)
-    ]
-    return [Table(columns=("artifact", "verdict", "why"), rows=tuple(rows), brief=True)] if len(rows) > 1 else []
-
-
 def _table(found: list[Point], budget: Budget | None) -> Table:
-    several = len({p.artifact for p in found}) > 1
-    columns = [
-        "batch",
-        "verdict",
-        "status",
-        "p50 ms",
-        "p90 ms",
-        "p95 ms",
-        "p99 ms",
-        "ms/item",
-        "items/s",
-        "peak MB",
-        "samples",
-    ]
-    rows = [([text(p.artifact)] if several else []) + _row(p, budget) for p in found]
-    named = (*(["artifact"] if several else []), *columns)
-    spare = ("samples", "p90 ms", "ms/item", "peak MB", "status", "p50 ms")
-    return Table(columns=named, rows=tuple(map(tuple, rows)), brief=True, spare=spare)
+    """One line per point; columns that nothing is known for are left out."""
+    columns = _columns(budget, several=len({p.series for p in found}) > 1)
+    shown = {name: [cell(p) for p in found] for name, cell in columns.items()}
+    shown = {name: cells for name, cells in shown.items() if name in _ALWAYS or any(c.text != "–" for c in cells)}
+    return Table(columns=tuple(shown), rows=tuple(zip(*shown.values(), strict=True)), brief=True, spare=_SPARE)
 
 
-def _row(p: Point, budget: Budget | None) -> list[Cell]:
-    return [
-        number(p.batch),
-        word(p.verdict),
-        text("estimated" if p.estimated and p.status == "ok" else p.status.replace("_", " "), _status_tone(p)),
-        *_latencies(p, budget),
-        _estimate(p.ms_per_item, p),
-        _estimate(p.items_per_second, p),
-        number(p.peak_rss_mb),
-        number(p.n or None),
-    ]
+#: Shown even where nothing is known for any point.
+_ALWAYS = frozenset({"batch", "verdict", "status", "p50 ms", "p90 ms", "p95 ms", "p99 ms", "ms/item", "items/s"})
+_SPARE = (
+    *("J/item", "load ms", "first ms", "CPU ms", "precision", "evidence"),
+    *("samples", "p90 ms", "ms/item", "peak MB", "status", "p50 ms"),
+)
+
+
+def _columns(budget: Budget | None, *, several: bool) -> dict[str, Callable[[Point], Cell]]:
+    """The cell of each column for a point, by the column's name."""
+    columns: dict[str, Callable[[Point], Cell]] = {"artifact": lambda p: text(p.series)} if several else {}
+    columns |= {
+        "batch": lambda p: number(p.batch),
+        "verdict": lambda p: word(p.verdict),
+        "status": lambda p: text(_status(p), _status_tone(p)),
+    }
+    for percent in _percents(budget):
+        columns[f"p{percent:g} ms"] = partial(_latency, percent, budget)
+    return columns | {
+        "ms/item": lambda p: _estimate(p.ms_per_item, p),
+        "items/s": lambda p: _estimate(p.items_per_second, p),
+        "first ms": lambda p: number(p.first_ms),
+        "load ms": lambda p: number(p.load_ms),
+        "CPU ms": lambda p: number(p.cpu_ms),
+        "J/item": lambda p: number(p.energy_j_per_item),
+        "peak MB": lambda p: number(p.peak_rss_mb),
+        "precision": lambda p: text(p.precision),
+        "samples": lambda p: number(p.n or None),
+        "evidence": lambda p: text(None) if p.refined else text("screened", "muted"),
+    }
+
+
+def _percents(budget: Budget | None) -> tuple[float, ...]:
+    judged = (budget.percentile,) if budget else ()
+    return tuple(sorted({*_SHOWN, *judged}))
+
+
+def _latency(percent: float, budget: Budget | None, p: Point) -> Cell:
+    """A percentile; an estimate has one number, which stands under the judged percentile."""
+    if p.estimated:
+        judged = budget.percentile if budget else 50
+        return _estimate(p.judged_ms if percent == judged else None, p)
+    told: dict[float, float | None] = {50: p.p50_ms, 90: p.p90_ms, 95: p.p95_ms, 99: p.p99_ms}
+    value = told.get(percent, p.judged_ms)
+    return number(value, "bad" if value is not None and value > _limit(p, budget) else "")
+
+
+def _status(p: Point) -> str:
+    return "estimated" if p.estimated and p.status == "ok" else p.status.replace("_", " ")
 
 
 def _status_tone(p: Point) -> Tone:
     if p.estimated:
         return "estimate"
     return {"ok": "", "not_run": "muted"}.get(p.status, "bad")  # type: ignore[return-value]
-
-
-def _latencies(p: Point, budget: Budget | None) -> list[Cell]:
-    """Four percentiles; an estimate has one number, which stands under the judged percentile."""
-    limit = _limit(p, budget)
-    if p.estimated:
-        judged = budget.percentile if budget else 50
-        place = judged if judged in _SHOWN else 50
-        return [_estimate(p.judged_ms if shown == place else None, p) for shown in _SHOWN]
-    values = (p.p50_ms, p.p90_ms, p.p95_ms, p.p99_ms)
-    return [number(v, "bad" if v is not None and v > limit else "") for v in values]
 
 
 def _limit(p: Point, budget: Budget | None) -> float:
@@ -141,10 +129,54 @@ def _estimate(value: float | None, p: Point) -> Cell:
     return Cell(text=f"{readable(value)} est.", tone="estimate", number=True)
 
 
+def _verdicts(section: Mapping[str, Any]) -> list[Table]:
+    """One line per artifact, where several were benched."""
+    rows = [
+        (text(v.get("artifact")), word(v.get("verdict")), text(next(iter(v.get("reasons") or ()), None)))
+        for v in section.get("verdicts") or ()
+        if isinstance(v, Mapping)
+    ]
+    return [Table(columns=("artifact", "verdict", "why"), rows=tuple(rows), brief=True)] if len(rows) > 1 else []
+
+
+def _threads(section: Mapping[str, Any]) -> list[Table]:
+    """What --threads auto measured; the number it chose is marked."""
+    told = section.get("threads")
+    rows = [r for r in told.get("rows") or () if isinstance(r, Mapping)] if isinstance(told, Mapping) else []
+    if not isinstance(told, Mapping) or not rows:
+        return []
+    cells = tuple(
+        (
+            number(r.get("threads")),
+            number(r.get("p50_ms")),
+            text(None) if r.get("waited") is None else text(f"{100 * r['waited']:.0f} %"),
+            number(r.get("n")),
+            text("chosen", "good") if r.get("threads") == told.get("best") else text(_not_ok(r)),
+        )
+        for r in rows
+    )
+    title = f"Threads, measured in turns at batch {told.get('batch', 1)}"
+    return [Table(columns=("threads", "p50 ms", "waited for a core", "samples", ""), rows=cells, title=title)]
+
+
+def _not_ok(row: Mapping[str, Any]) -> str | None:
+    status = str(row.get("status") or "ok")
+    return None if status == "ok" else status.replace("_", " ")
+
+
+def _parts(found: list[Point]) -> list[Table]:
+    """Where the time of an end-to-end call goes: the median of each part."""
+    told = [p for p in found if p.split]
+    names = list(dict.fromkeys(name for p in told for name in p.split))
+    rows = tuple((text(p.series), number(p.batch), *(number(p.split.get(n)) for n in names)) for p in told)
+    columns = ("artifact", "batch", *(f"{n} ms" for n in names))
+    return [Table(columns=columns, rows=rows, title="Where the time goes: the median of each part")] if told else []
+
+
 def _failures(found: list[Point]) -> list[Table]:
     """Why a batch size gave no samples."""
     told = [p for p in found if p.status != "ok" and p.reason]
-    rows = tuple((text(p.artifact), number(p.batch), text(p.status.replace("_", " ")), text(p.reason)) for p in told)
+    rows = tuple((text(p.series), number(p.batch), text(p.status.replace("_", " ")), text(p.reason)) for p in told)
     title = "Without a result"
     return [Table(columns=("artifact", "batch", "status", "why"), rows=rows, title=title, brief=True)] if rows else []
 
@@ -152,6 +184,6 @@ def _failures(found: list[Point]) -> list[Table]:
 def _reasons(found: list[Point]) -> list[Table]:
     """The evidence behind each verdict."""
     told = [p for p in found if p.status == "ok" and p.reason]
-    rows = tuple((text(p.artifact), number(p.batch), word(p.verdict), text(p.reason)) for p in told)
+    rows = tuple((text(p.series), number(p.batch), word(p.verdict), text(p.reason)) for p in told)
     title = "The evidence for each verdict"
     return [Table(columns=("artifact", "batch", "verdict", "why"), rows=rows, title=title, folded=True)] if rows else []

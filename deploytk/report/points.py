@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from deploytk.measurement import Measurement
+from deploytk.measurement import Measurement, percentile
 from deploytk.report import Report
 
 
@@ -53,6 +53,13 @@ class Point:
     def samples_ms(self) -> tuple[float, ...]:
         """Every sample in order, in ms per call; none where the report has only a row."""
         return self.measurement.samples_ms if self.measurement else ()
+
+    @property
+    def split(self) -> dict[str, float]:
+        """The median of each part of an end-to-end call, in ms, by name."""
+        if self.parts or not self.measurement:
+            return dict(self.parts)
+        return {name: percentile(values, 50) for name, values in self.measurement.parts_ms.items() if values}
 
     @property
     def blocks_ms(self) -> list[tuple[float, ...]]:
