@@ -57,7 +57,7 @@ def _sentence(told: Mapping[str, float], command: str) -> str:
     again = f"; on a quiet machine: {command}" if command else ""
     return (
         f"These figures may be unstable: in {100 * told['disturbed']:.0f} % of the blocks the model waited for a core "
-        f"({100 * told['waited']:.0f} % of the time in all); {', and '.join(why)}{again}."
+        f"({100 * told['waited']:.0f} % of the time, its threads together); {', and '.join(why)}{again}."
     )
 
 

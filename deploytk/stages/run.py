@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deploytk import worker
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Status, Verdict
 from deploytk.errors import EXIT_PASS
-from deploytk.files import write_json
+from deploytk.files import sha256_of, write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Report
@@ -21,6 +22,9 @@ from deploytk.stages.export import export, require_target
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
 from deploytk.worker import Listener
+
+#: How many validation images a model is measured with.
+INPUTS = 16
 
 Say = Callable[[str], None]
 
@@ -39,7 +43,8 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     exported = export(RunFolder(out), profile, listen)
     for name, skipped in exported.sections["skipped"].items():
         say(f"  {name}: {'unchanged, not made again' if skipped else 'made'}")
-    benches = [_bench(profile, RunFolder(out), model, say, listen) for model in _benched(exported)]
+    feeds = _real_inputs(profile, RunFolder(out), listen)
+    benches = [_bench(profile, RunFolder(out), model, feeds, say, listen) for model in _benched(exported)]
     return _merged(profile, trained, exported, benches)
 
 
@@ -52,10 +57,37 @@ def _benched(exported: Report) -> list[Artifact]:
     ]
 
 
-def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say, listen: Listener | None) -> Report:
+def _real_inputs(profile: Profile, folder: RunFolder, listen: Listener | None) -> Path:
+    """Validation images as the model gets them: what it is fed while it is measured, made once for each model."""
+    path = folder.path / "bench" / f"validation-{sha256_of(folder.model)[:12]}.npz"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        worker.call(
+            "deploytk.stages.steps:real_inputs",
+            {
+                "profile": profile.model_dump(mode="json", by_alias=True),
+                "run": str(folder.path),
+                "count": INPUTS,
+                "out": str(path),
+            },
+            logs=folder.logs,
+            name="bench-inputs",
+            timeout_s=600.0,
+            listen=listen,
+        )
+    return path
+
+
+def _bench(
+    profile: Profile, folder: RunFolder, model: Artifact, feeds: Path, say: Say, listen: Listener | None
+) -> Report:
     """The bench of one artifact; the kept one where nothing that shapes it has changed."""
     out = folder.path / "bench" / model.path.stem
-    settings = {"bench": profile.bench.model_dump(), "budget": profile.budget.model_dump()}
+    settings = {
+        "bench": profile.bench.model_dump(),
+        "budget": profile.budget.model_dump(),
+        "inputs": sha256_of(feeds),
+    }
     machine = Machine.this()
     key = stage_key("bench", [model.sha256], {**settings, "machine": [machine.cpu, machine.cores]}, model.versions)
     kept = _kept(out / "bench.json", key)
@@ -72,6 +104,7 @@ def _bench(profile: Profile, folder: RunFolder, model: Artifact, say: Say, liste
         threads=profile.bench.threads,
         time_limit_s=profile.bench.time_limit_s,
         require=profile.bench.require,
+        feeds=feeds,
         out=out,
         listen=listen,
     )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from deploytk import plugins
+from deploytk.files import written_whole
 from deploytk.profile import Profile
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -45,6 +46,13 @@ def quantize(profile: dict[str, Any], target: str, run: str, model: str, out: st
     feeds: Iterator[np.ndarray] = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in images)
     facts: dict[str, Any] = plugins.load("targets", target).quantize(Path(model), feeds, Path(out))
     return facts
+
+
+def real_inputs(profile: dict[str, Any], run: str, count: int, out: str) -> None:
+    """Write `count` validation images, prepared as at inference, as an .npz (images: (N, 3, S, S) float32 0..1)."""
+    images = plugins.load("backends", profile["backend"]).samples(profile, "val", count, 0, run)
+    with written_whole(Path(out)) as partial, partial.open("wb") as stream:
+        np.savez(stream, images=np.concatenate(list(images)))
 
 
 def proof(profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str, images: int) -> dict[str, Any]:
