@@ -19,7 +19,8 @@ from deploytk.measurement import percentile
 _CALLS = 5
 #: All samples come in one row, and what a row has of bad stretches may be few: a fifth of the error is spent.
 _SHARE = 0.2
-_SHORT_BLOCKS = 128
+#: So few blocks that judge fails only what is clearly over the budget (its SURE_BLOCKS).
+_COARSE = 20
 #: As in judge: with fewer blocks only what is far from the budget is decided.
 _SURE_BLOCKS = 40
 _MOST_WINDOWS = 120
@@ -59,14 +60,14 @@ def server_verdict(found: Load, budget: Budget) -> tuple[Verdict, list[int]]:
     samples, size = found.latency_ms.tolist(), stretch(found)
     blocks = partition(len(samples), size)
     verdict = judge(samples, blocks, budget, found.items, share=_SHARE)
-    if verdict.status == "inconclusive":
-        shorter = partition(len(samples), max(_CALLS, len(samples) // _SHORT_BLOCKS))
-        short = judge(samples, shorter, budget, found.items, share=_SHARE)
-        # For a failure of this very run short blocks are enough: what is over the budget has been seen.
-        if short.status == "fail":
-            return short, blocks
-        if len(blocks) < _SURE_BLOCKS:
-            verdict = Verdict(status="inconclusive", reasons=(*verdict.reasons, _longer(found, size)))
+    if verdict.status == "inconclusive" and len(blocks) < _SURE_BLOCKS:
+        # A queue that hardly ever empties is one single stretch: what is clearly over the budget still fails.
+        coarse = judge(
+            samples, partition(len(samples), max(_CALLS, len(samples) // _COARSE)), budget, found.items, share=_SHARE
+        )
+        if coarse.status == "fail":
+            return coarse, blocks
+        verdict = Verdict(status="inconclusive", reasons=(*verdict.reasons, _longer(found, size)))
     return verdict, blocks
 
 
@@ -83,6 +84,8 @@ def _workers(count: int) -> str:
 
 
 def _longer(found: Load, size: int) -> str:
+    if size == found.served:
+        return f"The queue hardly ever emptied: {_workers(found.workers)} can barely keep up with these arrivals."
     needed_s = _SURE_BLOCKS * size * found.elapsed_s / found.served
     return (
         f"The workers are {100 * utilization(found):.3g} % busy, so about {size} requests in a row share one queue; "
