@@ -85,7 +85,7 @@ def test_what_is_only_run_is_no_model_to_look_into(tmp_path: Path) -> None:
     path = tmp_path / "m.plan"
     path.write_bytes(b"ftrt" + bytes(40))
     assert require_model(path, RUNNABLE).name == "tensorrt-engine"
-    with pytest.raises(InputError, match="a TensorRT engine; deploytk bench runs it; to have it checked, give the ONNX"):
+    with pytest.raises(InputError, match="a TensorRT engine; deploytk bench runs it; to have it checked"):
         require_model(path)
 
 
