@@ -16,9 +16,10 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError, StepFailed
 from deploytk.load import MOST_REQUESTS
 from deploytk.measurement import Machine, Measurement, Status
-from deploytk.report import Report
+from deploytk.report import Finding, Report
 from deploytk.stages import bench_table, load_verdict
 from deploytk.stages.bench import artifact_of, nothing_left_of_bad_input, spec_of
+from deploytk.stages.bench_stability import stability
 from deploytk.stages.load_child import load_from
 from deploytk.worker import Listener
 
@@ -189,6 +190,7 @@ def _report(
         row["items_per_second"] = section["achieved_items_per_s"]
     details = told.get("details", {})
     asked = {name: spec[name] for name in ("scenario", "qps", "streams", "workers", "batch", "duration_s", "seed")}
+    steady = _steady(told.get("used", {}))
     words = {"arrival": arrival(spec), "inputs": details.get("inputs", ""), "boundary": budget.boundary}
     return Report(
         command="bench",
@@ -197,12 +199,26 @@ def _report(
         exit_code=verdict.exit_code,
         artifact=artifact,
         chain=(artifact,),
+        findings=_findings(steady),
         measurements=(measurement,),
         budget=budget,
         machine=machine,
         versions=details.get("versions", {}),
-        sections={"bench": {"rows": [row], **words}, "load": asked | words | section},
+        sections={"bench": {"rows": [row], **words}, "load": asked | words | section | {"stability": steady}},
     )
+
+
+def _steady(used: Mapping[str, float | None]) -> dict[str, Any]:
+    """Whether the machine was quiet: what the process and the machine used, the whole run as one block."""
+    return stability([{name: [value] for name, value in used.items() if value is not None}])
+
+
+def _findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """A warning where the machine was not quiet."""
+    if not steady["sentence"]:
+        return ()
+    told, fix = steady["sentence"], "repeat it on a quiet machine"
+    return (Finding(rule="BEN001", severity="warning", where="load", message=told, fix=fix),)
 
 
 def _found(

@@ -10,6 +10,7 @@ import gc
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,10 @@ def _measured(spec: Mapping[str, Any]) -> dict[str, Any]:
     details = dict(session.details) | {"inputs": inputs, "versions": versions_of(*runtime.DISTRIBUTIONS)}
     gc.freeze()  # what is loaded now stays: it need not be looked through again
     emit(text="sending requests")
-    return {"load_ms": load_ms, "warmup_ms": warmup, "details": details} | _sent(spec, runs)
+    before, began = usage.used(), time.perf_counter_ns()
+    sent = _sent(spec, runs)
+    spent = {"wall_ms": (time.perf_counter_ns() - began) / 1e6, **asdict(usage.used().since(before))}
+    return {"load_ms": load_ms, "warmup_ms": warmup, "details": details, "used": spent} | sent
 
 
 def _run_of(session: Session, feeds: list[Feed]) -> Run:

@@ -164,8 +164,7 @@ def load_told(found: Load) -> dict[str, Any]:
         "achieved_per_s": found.achieved_per_s,
         "achieved_items_per_s": found.achieved_per_s * found.items,
         "capacity_per_s": found.capacity_per_s,
-        "latency_ms": percentiles(found.latency_ms),
-        "service_ms": percentiles(found.service_ms),
+        "times": [times("latency", found.latency_ms)],
     }
     return told | {"windows": _windows(found)}
 
@@ -176,17 +175,22 @@ def server_told(found: Load) -> dict[str, Any]:
         "offered_per_s": found.arrived_ns.size / (float(found.arrived_ns[-1]) / 1e9),
         "utilization": utilization(found),
         "longest_queue": found.longest_queue,
-        "queue_ms": percentiles(found.queue_ms),
-        "tool_late_ms": percentiles(found.late_ms),
         "requests_that_share_a_queue": stretch(found),
+        "times": [
+            times("latency", found.latency_ms),
+            times("in the queue", found.queue_ms),
+            times("in the call", found.service_ms),
+            times("late by the tool", found.late_ms),
+        ],
     }
 
 
-def percentiles(values: np.ndarray) -> dict[str, float | None]:
-    """p50, p90, p95, p99, the largest and the mean."""
+def times(name: str, values: np.ndarray) -> dict[str, Any]:
+    """A row of a table, in ms: p50, p90, p95, p99, the largest and the mean of what `name` took."""
     listed = values.tolist()
-    told = {f"p{p}": percentile(listed, p) for p in (50, 90, 95, 99)}
-    return known(told | {"max": max(listed, default=math.nan), "mean": float(values.mean()) if listed else math.nan})
+    told = {f"p{p}_ms": percentile(listed, p) for p in (50, 90, 95, 99)}
+    mean = float(values.mean()) if listed else math.nan
+    return {"time": name, **known(told | {"max_ms": max(listed, default=math.nan), "mean_ms": mean})}
 
 
 def _windows(found: Load) -> list[dict[str, Any]]:

@@ -205,7 +205,12 @@ def test_each_scenario_runs_a_real_model(tmp_path: Path, scenario: str, changes:
     assert render.write(report, tmp_path / "report")["html"].is_file()
     if scenario == "server":
         assert told["requests"] == 200
-        assert told["latency_ms"]["p95"] >= told["service_ms"]["p95"]
+        times = {row["time"]: row for row in told["times"]}
+        assert times["latency"]["p95_ms"] >= times["in the call"]["p95_ms"]
+        assert times["latency"]["mean_ms"] == pytest.approx(
+            times["in the queue"]["mean_ms"] + times["in the call"]["mean_ms"]
+        )
+        assert told["stability"]["waited"] >= 0
         assert 0 < told["utilization"] < 1
 
 
