@@ -10,10 +10,13 @@ from typing import Any
 from deploytk import ratio
 from deploytk.measurement import percentile
 from deploytk.report.points import Point
+from deploytk.stages.diff_quiet import quiet
 from deploytk.stages.diff_speed import OneSpeed, Probe, at_one_speed
 
 Row = dict[str, Any]
 
+#: With more of the blocks left out as disturbed, what is left is too little to go by.
+_MOST_LEFT_OUT = 0.5
 #: The same file in a fresh process is at times so much faster or slower for a whole run (where its memory happens to
 #: lie), which no interval of the samples within the runs can know.
 _BETWEEN_RUNS = 1.02
@@ -24,7 +27,7 @@ class Question:
     """How two points are compared.
 
     `confidence` is that of each single interval; `tolerance` is what is the same for the user (0.05 is 5 %);
-    `disturbed` is the larger share of disturbed blocks of the two runs.
+    `disturbed` is the larger share of disturbed blocks of the two runs, for points that do not tell which these are.
     """
 
     percents: tuple[float, ...]
@@ -40,8 +43,15 @@ def compared(old: Point, new: Point, question: Question) -> list[Row]:
         return [_estimate(old, new, question.tolerance)]
     if not old.samples_ms or not new.samples_ms:
         return [_without_samples(old, new)]
-    speed = at_one_speed(old, new, *question.probes) if question.probes else None
-    return [_row(old, new, percent, speed, question) for percent in question.percents]
+    calm_old, old_share = quiet(old)
+    calm_new, new_share = quiet(new)
+    left_out = None if old_share is None or new_share is None else (old_share, new_share)
+    speed = at_one_speed(calm_old, calm_new, *question.probes) if question.probes else None
+    found = []
+    for percent in question.percents:
+        ratios = _ratio(calm_old, calm_new, percent, speed, question)
+        found.append(_row(old, new, percent, ratios, speed, question, left_out))
+    return found
 
 
 def word(found: ratio.Ratio, tolerance: float) -> str:
@@ -55,15 +65,25 @@ def word(found: ratio.Ratio, tolerance: float) -> str:
     return "same" if surely and 1 / most <= found.value <= most else "undecided"
 
 
-def _row(old: Point, new: Point, percent: float, speed: OneSpeed | None, question: Question) -> Row:
-    raw = ratio.unpaired(old.blocks_ms, new.blocks_ms, question.confidence, percent=percent)
-    found = _at_one_speed(speed, percent, question.confidence) if speed else raw
-    verdict, note = word(found, question.tolerance), ""
-    if verdict in ("slower", "faster") and question.disturbed > (1 - percent / 100) / 2:
-        note = f"would be {verdict}, but {100 * question.disturbed:.0f} % of the blocks were disturbed"
+def _row(
+    old: Point,
+    new: Point,
+    percent: float,
+    found: ratio.Ratio,
+    speed: OneSpeed | None,
+    question: Question,
+    left_out: tuple[float, float] | None,
+) -> Row:
+    """One line: what was measured, the ratio and the word for it. `raw_ratio` is of all samples as they are."""
+    raw = percentile(new.samples_ms, percent) / percentile(old.samples_ms, percent)
+    verdict = word(found, question.tolerance)
+    note = _disturbed(verdict, percent, question, left_out)
+    if note:
         verdict = "undecided"
     elif verdict == "undecided":
         note = _why(found, raw, speed, question)
+    elif left_out and max(left_out) > 0:
+        note = f"without the blocks that waited for a core ({_percents(left_out)})"
     return {
         **_named(new),
         "what": f"p{percent:g}",
@@ -72,11 +92,31 @@ def _row(old: Point, new: Point, percent: float, speed: OneSpeed | None, questio
         "ratio": found.value,
         "low": found.low,
         "high": found.high if math.isfinite(found.high) else None,
-        "raw_ratio": raw.value,
+        "raw_ratio": raw,
+        "left_out": list(left_out) if left_out else None,
         "verdict": verdict,
         "note": note,
         "refined": old.refined and new.refined,
     }
+
+
+def _disturbed(verdict: str, percent: float, question: Question, left_out: tuple[float, float] | None) -> str:
+    """Why the word cannot be believed on a machine that was so busy; empty where it can."""
+    if left_out and max(left_out) > _MOST_LEFT_OUT:
+        return f"too many blocks waited for a core ({_percents(left_out)})"
+    if left_out is None and verdict in ("slower", "faster") and question.disturbed > (1 - percent / 100) / 2:
+        return f"would be {verdict}, but {100 * question.disturbed:.0f} % of the blocks were disturbed"
+    return ""
+
+
+def _percents(shares: tuple[float, float]) -> str:
+    return " and ".join(f"{100 * share:.0f} %" for share in shares)
+
+
+def _ratio(old: Point, new: Point, percent: float, speed: OneSpeed | None, question: Question) -> ratio.Ratio:
+    if speed:
+        return _at_one_speed(speed, percent, question.confidence)
+    return ratio.unpaired(old.blocks_ms, new.blocks_ms, question.confidence, percent=percent)
 
 
 def _at_one_speed(speed: OneSpeed, percent: float, confidence: float) -> ratio.Ratio:
@@ -84,13 +124,13 @@ def _at_one_speed(speed: OneSpeed, percent: float, confidence: float) -> ratio.R
     return replace(found, low=found.low / speed.slack, high=found.high * speed.slack)
 
 
-def _why(found: ratio.Ratio, raw: ratio.Ratio, speed: OneSpeed | None, question: Question) -> str:
+def _why(found: ratio.Ratio, raw: float, speed: OneSpeed | None, question: Question) -> str:
     """What stands in the way of a word."""
     if not found.bounded:
         return "too few independent samples for an interval"
     if speed and speed.slack > 1 + question.tolerance / 2:
         return "the machine itself ran at another speed, and the probe cannot take all of that out"
-    if word(raw, question.tolerance) == "same":
+    if 1 / (1 + question.tolerance) <= raw <= 1 + question.tolerance < found.value:
         return "the same as measured, but not at one speed of the machine"
     return "the interval reaches over the limit of what is the same"
 

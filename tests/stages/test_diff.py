@@ -148,6 +148,36 @@ def test_a_disturbed_run_is_not_blamed_on_the_model(tmp_path: Path) -> None:
     assert "would be slower, but 60 % of the blocks were disturbed" in " ".join(told.verdict.reasons)
 
 
+def busy(report: Report, share: float) -> Report:
+    """The same with so many of its blocks at the end twice as long, because the threads waited for a core."""
+
+    def slowed(m: Measurement) -> Measurement:
+        first = round((1 - share) * len(m.blocks))
+        samples = tuple(s * (2 if n // 5 >= first else 1) for n, s in enumerate(m.samples_ms))
+        waited = [sum(samples[5 * n : 5 * n + 5]) / 2 if n >= first else 0.0 for n in range(len(m.blocks))]
+        return replace(m, samples_ms=samples, block_waited_ms=tuple(waited))
+
+    return replace(report, measurements=tuple(map(slowed, report.measurements)))
+
+
+def test_blocks_that_waited_for_a_core_are_left_out_of_the_ratio_and_it_says_so(tmp_path: Path) -> None:
+    told = rows(compared(tmp_path, busy(bench(rng(1)), 0.0), busy(bench(rng(2)), 0.4)))[0]
+    assert told["verdict"] == "same"
+    assert told["ratio"] == pytest.approx(1.0, abs=0.03)
+    assert told["raw_ratio"] > 1.01
+    assert told["note"] == "without the blocks that waited for a core (0 % and 40 %)"
+
+
+def test_a_slowdown_is_caught_among_disturbed_blocks(tmp_path: Path) -> None:
+    assert compared(tmp_path, busy(bench(rng(1)), 0.4), busy(bench(rng(2), slower=1.1), 0.2)).exit_code == 3
+
+
+def test_too_many_disturbed_blocks_decide_nothing(tmp_path: Path) -> None:
+    told = compared(tmp_path, busy(bench(rng(1)), 0.0), busy(bench(rng(2), slower=1.3), 0.7))
+    assert told.exit_code == 4
+    assert "too many blocks waited for a core (0 % and 70 %)" in " ".join(told.verdict.reasons)
+
+
 def test_points_that_were_only_screened_do_not_hold_up_the_rest(tmp_path: Path) -> None:
     def screened(report: Report) -> Report:
         cut = replace(report.measurements[2], samples_ms=report.measurements[2].samples_ms[:15], blocks=(5, 5, 5))
