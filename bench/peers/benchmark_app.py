@@ -58,7 +58,8 @@ def theirs(model: Path, shape: str, *, seconds: float, threads: int) -> tuple[fl
         )
         report = Path(folder) / "benchmark_report.json"
         if done.returncode or not report.is_file():
-            raise DeploytkError("benchmark_app failed", reasons=(done.stdout + done.stderr).splitlines()[-5:])
+            told = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+            raise DeploytkError(f"benchmark_app failed:\n{told}")
         told = json.loads(report.read_text(encoding="utf-8"))["execution_results"]
     return float(told["latency (ms)"]), dict(re.findall(r"\[ INFO \]   ([A-Z_]+): (.+)", done.stdout))
 
@@ -78,7 +79,7 @@ def require_same(properties: dict[str, str], details: dict[str, Any]) -> None:
     if "float32" not in precision or details["precision"] != "float32":
         wrong.append(f"precision: benchmark_app {precision}, deploytk {details['precision']}")
     if wrong:
-        raise DeploytkError("not the same options", reasons=wrong)
+        raise DeploytkError(f"not the same options: {'; '.join(wrong)}")
 
 
 def compared(model: Path, *, rounds: int, seconds: float, threads: int) -> dict[str, list[float]]:
@@ -115,7 +116,9 @@ def row(model: Path, found: dict[str, list[float]]) -> dict[str, Any]:
 def main() -> None:
     """Measure, print and keep the table."""
     asked = parser("OpenVINO's benchmark_app and deploytk in turn.", "benchmark_app")
-    asked.add_argument("--model", type=Path, nargs="+", default=[MODELS / f"{m}.onnx" for m in ("yolov8n-320", "resnet18")])
+    asked.add_argument(
+        "--model", type=Path, nargs="+", default=[MODELS / f"{m}.onnx" for m in ("yolov8n-320", "resnet18")]
+    )
     asked.add_argument("--rounds", type=int, default=8)
     asked.add_argument("--seconds", type=float, default=4.0)
     asked.add_argument("--threads", type=int, default=2)
