@@ -15,7 +15,7 @@ from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
-from deploytk.graphs.identify import require_model
+from deploytk.graphs.identify import RUNNABLE, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 from deploytk.stages import bench_estimate, bench_table
@@ -26,15 +26,6 @@ from deploytk.stages.bench_table import Judged
 from deploytk.stages.bench_threads import measured_threads
 from deploytk.worker import Listener
 
-#: Which runtime reads a format where the user names none.
-RUNTIMES = {
-    "onnx": "onnx",
-    "tflite": "litert",
-    "openvino-xml": "openvino",
-    "torch-program": "torch",
-    "torchscript": "torch",
-    "tensorrt-engine": "tensorrt",
-}
 CLOSED_LOOP = "closed loop, one request at a time"
 
 
@@ -109,11 +100,12 @@ def nothing_left_of_bad_input(out: Path) -> Iterator[None]:
 
 def artifact_of(model: Path) -> Artifact:
     """The artifact a model file is: its lineage where deploytk made it, what its content says where not."""
-    kind = require_model(model)
-    if kind.name not in (*RUNTIMES, "vela-tflite"):
+    kind = identify(model)
+    if kind.is_model and kind.name not in (*RUNNABLE, "vela-tflite"):
         raise InputError(
             f"{model}: {kind.what} cannot be benched; make an ONNX or a TFLite of it with: deploytk export"
         )
+    require_model(model, (*RUNNABLE, "vela-tflite"))
     if sidecar(model).is_file():
         return replace(Artifact.load(model), format=kind.name)
     return Artifact(path=model, format=kind.name, precision="unknown", sha256=sha256_of(model), made_by="given")
@@ -134,7 +126,7 @@ def spec_of(
         InputError: no such runtime, or it does not read this format.
         MissingDependency: the runtime is not installed.
     """
-    name = runtime or RUNTIMES[artifact.format]
+    name = runtime or next(usual for kind, usual in RUNNABLE.items() if kind == artifact.format)
     module = plugins.load("runtimes", name)
     if artifact.format not in module.FORMATS:
         raise InputError(
