@@ -36,11 +36,11 @@ class Decided:
         return 100 * float((self.status == status).mean())
 
 
-def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget, *, spread: bool = False) -> Decided:
+def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget, *, spread: float = 0.0) -> Decided:
     """deploytk's verdict on each row, which holds all blocks of the plan, CALLS samples each, in order of time.
 
-    A look takes the first blocks, as a bench does whose clock runs with them. Or, `spread`, it takes as many from the
-    whole row, as a bench does that measures other things in between: `Decided.samples` says how many those were.
+    A look takes the first blocks, as a bench does whose clock runs with them. Or it takes as many evenly out of the
+    first part of the row, `spread` of the whole, as a bench does that measures other things in between.
     """
     status = np.full(len(latencies), INCONCLUSIVE)
     samples = np.full(len(latencies), plan[-1].rounds * CALLS)
@@ -58,28 +58,29 @@ def sequential(latencies: Array, plan: tuple[Look, ...], budget: Budget, *, spre
     return Decided(status=status, samples=samples)
 
 
-def calls_used(latencies: Array, taken: int, *, spread: bool = False) -> Array:
-    """The first calls of each row, `taken` of them; or those of the blocks taken evenly out of the whole row."""
+def calls_used(latencies: Array, taken: int, *, spread: float = 0.0) -> Array:
+    """`taken` calls of each row: the first ones, or blocks evenly out of its first part (`spread`, 1: the whole)."""
+    rounds, all_rounds = taken // CALLS, latencies.shape[1] // CALLS
     if not spread:
         return latencies[:, :taken]
-    rounds, all_rounds = taken // CALLS, latencies.shape[1] // CALLS
+    until = max(rounds, int(spread * all_rounds))
     blocks = latencies.reshape(len(latencies), all_rounds, CALLS)
-    return blocks[:, np.arange(rounds) * all_rounds // rounds].reshape(len(latencies), taken)
+    return blocks[:, np.arange(rounds) * until // rounds].reshape(len(latencies), taken)
 
 
-def naive_passes(latencies: Array, samples: Array, budget: Budget, *, spread: bool = False) -> Array:
+def naive_passes(latencies: Array, samples: Array, budget: Budget, *, spread: float = 0.0) -> Array:
     """Whether the nearest-rank percentile of as many calls as `samples` says for each row is under the budget."""
     allowed = {int(n): int(n) - max(1, math.ceil(budget.percentile / 100 * n)) for n in np.unique(samples)}
     return _within(latencies, samples, budget, allowed, spread)
 
 
-def loadgen_passes(latencies: Array, samples: Array, budget: Budget, *, spread: bool = False) -> Array:
+def loadgen_passes(latencies: Array, samples: Array, budget: Budget, *, spread: float = 0.0) -> Array:
     """Whether LoadGen's early-stopping estimate from as many calls is under the budget."""
     allowed = {int(n): discarded(int(n), budget.percentile) for n in np.unique(samples)}
     return _within(latencies, samples, budget, allowed, spread)
 
 
-def _within(latencies: Array, samples: Array, budget: Budget, allowed: dict[int, int], spread: bool) -> Array:
+def _within(latencies: Array, samples: Array, budget: Budget, allowed: dict[int, int], spread: float) -> Array:
     """Whether at most `allowed[n]` of the n calls of each row are at the budget or over; never where that is -1."""
     found = np.zeros(len(latencies), dtype=bool)
     for n, may_exceed in allowed.items():

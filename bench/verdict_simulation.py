@@ -53,12 +53,12 @@ def simulate(
     return {place: _mean(rows) for place, rows in found.items()}
 
 
-def others(spread: Array, in_a_row: Array, decided: Decided, budget: Budget, *, evenly: bool = False) -> Row:
+def others(spread: Array, in_a_row: Array, decided: Decided, budget: Budget, *, part: float = 0.0) -> Row:
     """How often the naive rule and LoadGen's pass: on the samples the plan had used, and on as many calls in a row."""
     return {
-        "naive": percent(naive_passes(spread, decided.samples, budget, spread=evenly)),
+        "naive": percent(naive_passes(spread, decided.samples, budget, spread=part)),
         "naive, in a row": percent(naive_passes(in_a_row, decided.samples, budget)),
-        "LoadGen": percent(loadgen_passes(spread, decided.samples, budget, spread=evenly)),
+        "LoadGen": percent(loadgen_passes(spread, decided.samples, budget, spread=part)),
         "LoadGen, in a row": percent(loadgen_passes(in_a_row, decided.samples, budget)),
     }
 
