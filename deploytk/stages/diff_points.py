@@ -46,6 +46,8 @@ def compared(old: Point, new: Point, question: Question) -> list[Row]:
     calm_old, old_share = quiet(old)
     calm_new, new_share = quiet(new)
     left_out = None if old_share is None or new_share is None else (old_share, new_share)
+    if left_out and max(left_out) > _MOST_LEFT_OUT:
+        calm_old, calm_new = old, new
     speed = at_one_speed(calm_old, calm_new, *question.probes) if question.probes else None
     found = []
     for percent in question.percents:
@@ -163,7 +165,12 @@ def values(pairs: Sequence[tuple[Point, Point]]) -> list[Row]:
     """Memory, load and first inference of each pair, told but not judged: a single number shows no noise."""
     found = []
     for old, new in pairs:
-        for name, what in (("peak_rss_mb", "peak memory, MB"), ("load_ms", "load, ms"), ("first_ms", "first, ms")):
+        for name, what in (
+            ("peak_rss_mb", "peak memory, MB"),
+            ("load_ms", "load, ms"),
+            ("first_ms", "first, ms"),
+            ("cpu_ms", "CPU, ms"),
+        ):
             before, after = getattr(old, name), getattr(new, name)
             if before and after:
                 row = {**_named(new), "what": what, "old": before, "new": after, "ratio": after / before}

@@ -176,6 +176,7 @@ def test_too_many_disturbed_blocks_decide_nothing(tmp_path: Path) -> None:
     told = compared(tmp_path, busy(bench(rng(1)), 0.0), busy(bench(rng(2), slower=1.3), 0.7))
     assert told.exit_code == 4
     assert "too many blocks waited for a core (0 % and 70 %)" in " ".join(told.verdict.reasons)
+    assert rows(told)[0]["ratio"] == pytest.approx(rows(told)[0]["raw_ratio"], rel=0.1)  # of all blocks, then
 
 
 def test_points_that_were_only_screened_do_not_hold_up_the_rest(tmp_path: Path) -> None:
