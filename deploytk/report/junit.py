@@ -39,6 +39,14 @@ def _point_case(suite: ET.Element, p: Point, *, red: bool) -> None:
     name = " ".join(part for part in (p.artifact, p.runtime, _threads(p), f"batch {p.batch}") if part)
     time_s = sum(p.samples_ms) / 1000 if not p.estimated else 0.0
     case = _case(suite, name, "bench", time_s)
+    if p.status in _BROKEN:
+        _wrong(case, "error", p.status, p.reason or p.status, red=red)
+    elif p.status == "not_run":
+        _skipped(case, p.reason or "not run")
+    elif p.verdict == "fail":
+        _wrong(case, "failure", "over budget", p.reason or "over budget", red=red)
+    elif p.verdict == "inconclusive":
+        _skipped(case, f"inconclusive: {p.reason}")
     told = {
         "p50_ms": p.p50_ms,
         "judged_ms": p.judged_ms,
@@ -48,14 +56,6 @@ def _point_case(suite: ET.Element, p: Point, *, red: bool) -> None:
     values = {key: f"{value:.6g}" for key, value in told.items() if value is not None}
     if values:
         ET.SubElement(case, "system-out").text = ", ".join(f"{key} {value}" for key, value in values.items())
-    if p.status in _BROKEN:
-        _wrong(case, "error", p.status, p.reason or p.status, red=red)
-    elif p.status == "not_run":
-        _skipped(case, p.reason or "not run")
-    elif p.verdict == "fail":
-        _wrong(case, "failure", "over budget", p.reason or "over budget", red=red)
-    elif p.verdict == "inconclusive":
-        _skipped(case, f"inconclusive: {p.reason}")
 
 
 def _threads(p: Point) -> str:

@@ -112,3 +112,7 @@ def test_several_thread_counts_are_told_apart() -> None:
     one, two = measured("b", 1, 2.0), measured("b", 1, 2.0)
     found = cases(bench(measurements=(replace(one, details={"threads": 1}), two), sections={}))
     assert set(found) == {"model.onnx onnx 1 threads batch 1", "model.onnx onnx 2 threads batch 1", "verdict"}
+
+
+def test_what_became_of_a_case_stands_before_its_output_as_the_schema_has_it() -> None:
+    assert [child.tag for child in cases(bench())["model.onnx onnx batch 4"]] == ["failure", "system-out"]
