@@ -34,9 +34,23 @@ test: check
 test-fast: setup
 	OMP_NUM_THREADS=2 $(BIN)/pytest -q -m 'not e2e and not gpu'
 
+# Beside the peers, the suite, and the verdict on drawn and recorded series; then docs/performance.md. Half an hour on two
+# cores, to be left alone meanwhile: what is timed comes first, what is only computed last.
 bench: setup
-	$(BIN)/python bench/peers/startup.py
+	$(BIN)/python bench/models.py
+	$(BIN)/python bench/peers/startup.py --rounds 10
+	$(BIN)/python bench/peers/overhead.py
+	$(BIN)/python bench/peers/benchmark_app.py
+	$(BIN)/python bench/peers/search.py
+	$(BIN)/python bench/peers/ultralytics_benchmark.py
+	@if $(BIN)/python -c 'import mlperf_loadgen' 2>/dev/null; then \
+		$(BIN)/python bench/peers/loadgen.py runs/models/mobilenetv3-small.onnx --rounds 4 --seconds 6; \
+	else echo 'LoadGen is not installed (it has wheels for CPython 3.11 on Linux only): not measured'; fi
+	$(BIN)/python bench/peers/regression.py
+	$(BIN)/python bench/peers/suite.py
 	$(BIN)/python bench/verdict_simulation.py
+	$(BIN)/python bench/verdict_replay.py
+	$(BIN)/python bench/peers/page.py
 
 # The README's table: three networks on real images (DATA: the BCCD_Dataset folder, Pascal VOC). About an hour on two cores.
 DATA ?= ../shared/data/bccd_voc

@@ -1,6 +1,6 @@
 """OpenVINO's benchmark_app and deploytk on the same model with the same options, in turn, one process each.
 
-python bench/peers/benchmark_app.py [--rounds 8] [--seconds 4] [--model PATH ...]    # writes bench/results/benchmark_app.*
+python bench/peers/benchmark_app.py [--rounds 8] [--seconds 4] [--model PATH ...]    # bench/results/benchmark_app.*
 
 Both call one request synchronously at batch 1 in float32. The clocks differ: benchmark_app takes OpenVINO's own
 latency of the request; deploytk's clock also holds handing over the input and copying the outputs.

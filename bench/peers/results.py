@@ -59,12 +59,13 @@ def keep(
 def markdown(told: Mapping[str, Any]) -> str:
     """The results as the page shows them: what they say, how they came about, on which machine, the table."""
     machine, versions = told["machine"], told.get("versions", {})
-    load = told.get("load_before", told.get("load_1min"))
     where = f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, {machine['system']}"
+    load = told.get("load_before", told.get("load_1min"))
+    when = str(told.get("when") or told["date"])[:10]
     named = "; ".join(f"{name} {version}" for name, version in {"Python": machine["python"], **versions}.items())
-    lines = [told.get("sentence", ""), told.get("how") or f"{told['rounds']} rounds."]
-    lines.append(f"Measured {told['when'][:10]} on {where}, load {load}. {named}.")
-    return "\n\n".join([*(line for line in lines if line), table(told["rows"])]) + "\n"
+    measured = f"Measured {when} on {where}, load {load:.1f} before. {named}."
+    told_how = told.get("how") or f"{told['rounds']} rounds."
+    return "\n\n".join([*filter(None, (told.get("sentence"), told_how, measured)), table(told["rows"])]) + "\n"
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -78,4 +79,6 @@ def table(rows: Sequence[Row]) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -148,9 +148,9 @@ def main() -> None:
         "search",
         sentence=f"At most {TARGET:g} of the naive cost: {cheap} of {len(rows)} budgets; "
         f"the same listed batch sizes within the budget: {same} of {len(rows)}.",
-        how=f"{given.model.name} in ONNX Runtime, {given.threads} threads, batch sizes {given.batches}, 95th percentile; "
-        f"the naive sweep takes {WARM_UP} + {given.calls} calls each, once for all budgets. Seconds hold loading and "
-        "starting the processes on both sides.",
+        how=f"{given.model.name} in ONNX Runtime, {given.threads} threads, batch sizes {given.batches}, p95; the "
+        f"naive sweep takes {WARM_UP} + {given.calls} calls each, once for all budgets. Seconds hold starting the "
+        "processes and loading on both sides.",
         rows=rows,
         versions=versions_of("deploytk", "onnxruntime"),
         naive=naive,
