@@ -76,7 +76,7 @@ def test_speeds_that_last_for_minutes_leave_some_undecided_and_never_raise_a_fal
     unchanged, slowed = tried(tmp_path / "a", 1.0, minutes), tried(tmp_path / "b", 1.1, minutes)
     assert unchanged[3] == 0
     assert slowed[0] == 0
-    assert slowed[3] >= 0.75 * TRIES
+    assert slowed[3] >= 0.5 * TRIES
 
 
 def test_without_the_probe_another_speed_of_the_machine_would_be_a_slowdown(tmp_path: Path) -> None:
