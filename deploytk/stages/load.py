@@ -199,7 +199,7 @@ def _report(
         exit_code=verdict.exit_code,
         artifact=artifact,
         chain=(artifact,),
-        findings=_findings(steady),
+        findings=_findings(steady, section),
         measurements=(measurement,),
         budget=budget,
         machine=machine,
@@ -213,12 +213,11 @@ def _steady(used: Mapping[str, float | None]) -> dict[str, Any]:
     return stability([{name: [value] for name, value in used.items() if value is not None}])
 
 
-def _findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """A warning where the machine was not quiet."""
-    if not steady["sentence"]:
-        return ()
-    told, fix = steady["sentence"], "repeat it on a quiet machine"
-    return (Finding(rule="BEN001", severity="warning", where="load", message=told, fix=fix),)
+def _findings(steady: Mapping[str, Any], section: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Warnings where the machine was not quiet."""
+    told = [sentence for sentence in (steady["sentence"], load_verdict.late(section.get("times", ()))) if sentence]
+    fix = "repeat it on a quiet machine"
+    return tuple(Finding(rule="BEN001", severity="warning", where="load", message=each, fix=fix) for each in told)
 
 
 def _found(

@@ -193,6 +193,18 @@ def times(name: str, values: np.ndarray) -> dict[str, Any]:
     return {"time": name, **known(told | {"max_ms": max(listed, default=math.nan), "mean_ms": mean})}
 
 
+def late(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence that the tool itself was late by a tenth of the latency or more, or the empty string."""
+    by_name = {row["time"]: row for row in rows}
+    tool, whole = by_name.get("late by the tool"), by_name.get("latency")
+    if not tool or not whole or tool["p95_ms"] is None or tool["p95_ms"] < 0.1 * whole["p95_ms"]:
+        return ""
+    return (
+        f"Requests whose worker was already waiting for them began up to {tool['p95_ms']:.3g} ms late (p95): other "
+        "processes held the cores. The latencies hold this, as they must; without it they would be lower."
+    )
+
+
 def _windows(found: Load) -> list[dict[str, Any]]:
     """The course of a load, by the time of arrival, in at most 120 windows of a second or more."""
     at_s = found.arrived_ns[: found.served] / 1e9

@@ -130,6 +130,14 @@ def test_overload_fails_with_what_the_model_can_serve() -> None:
     assert f"the queue grew to {found.longest_queue}" in verdict.reasons[0]
 
 
+def test_a_tool_that_was_late_itself_is_told() -> None:
+    latency = load_verdict.times("latency", np.full(100, 20.0))
+    assert "up to 5 ms late" in load_verdict.late([latency, load_verdict.times("late by the tool", np.full(50, 5.0))])
+    assert load_verdict.late([latency, load_verdict.times("late by the tool", np.full(50, 0.1))]) == ""
+    assert load_verdict.late([latency, load_verdict.times("late by the tool", np.empty(0))]) == ""
+    assert load_verdict.late([latency]) == ""
+
+
 def windows(rss_mb: Any, p50_ms: Any = lambda _: 10.0, count: int = 60) -> np.ndarray:
     rows = [(n, 100, p50_ms(n), 12.0, 13.0, 14.0, rss_mb(n)) for n in range(count)]
     return np.array(rows, float).reshape(-1, len(soak.COLUMNS))
