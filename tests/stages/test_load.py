@@ -234,7 +234,8 @@ def test_a_soak_of_a_real_model_tells_memory_and_seconds(tmp_path: Path) -> None
     report = run(tiny_onnx.conv(tmp_path / "m.onnx"), "soak", duration_s=3.0, listen=heard.append)
     told = report.sections["load"]
     assert report.verdict.status == "pass"
-    assert 3 <= len(told["windows"]) <= 4
+    assert len(told["windows"]) >= 3
+    assert sum(window["calls"] for window in told["windows"]) == told["requests"]
     assert told["worst_second"]["p95_ms"] == max(window["p95_ms"] for window in told["windows"])
     assert told["memory"]["peak_mb"] > 1
     assert any("p95" in event.get("text", "") for event in heard)
