@@ -2,16 +2,13 @@
 
 python bench/peers/regression.py [--tries 20]        # writes bench/results/regression.{json,md}
 
-Each try benches A, A again and B (22 instead of 20 equal convolutions) as a user would, by the command line, and asks
-`report diff` about (A, A again) and (A, B). The order of the last two changes with each try.
+Each try benches A, A again and B (22 instead of 20 equal convolutions), each from the start, and asks `report diff`
+about (A, A again) and (A, B). The order of the last two changes with each try.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,9 +22,14 @@ from onnx import TensorProto, helper, numpy_helper
 from results import keep, parser
 
 from deploytk.artifact import versions_of
+from deploytk.budget import Budget
 from deploytk.errors import DeploytkError
+from deploytk.files import write_text
+from deploytk.report import render
+from deploytk.stages.bench import bench
+from deploytk.stages.diff import diff
 
-SAYS = {0: "nothing slower", 3: "slower", 4: "undecided"}
+SAYS = {"pass": "nothing slower", "fail": "slower", "inconclusive": "undecided"}
 CHANNELS = 32
 
 
@@ -47,27 +49,26 @@ def convolutions(path: Path, count: int, size: int) -> Path:
     return path
 
 
-def deploytk(*arguments: str) -> tuple[int, dict[str, Any]]:
-    """(exit code, what the last line of stdout says) of one command.
+def benched(model: Path, out: Path, given: argparse.Namespace) -> float:
+    """The median in ms of a fresh bench of the model at batch 1, its report left in `out`.
 
     Raises:
-        DeploytkError: it ended with neither of the codes for pass, fail and inconclusive.
+        DeploytkError: the model could not be measured.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "deploytk.cli.main", *arguments], capture_output=True, text=True, check=False
+    report = bench(
+        model,
+        budget=Budget(latency_ms=given.budget),
+        batches=[1],
+        runtime="onnx",
+        threads=given.threads,
+        time_limit_s=given.seconds,
+        out=out,
     )
-    if done.returncode not in SAYS:
-        told = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
-        raise DeploytkError(f"deploytk {' '.join(arguments)} ended with {done.returncode}:\n{told}")
-    return done.returncode, json.loads(done.stdout.splitlines()[-1])
-
-
-def benched(model: Path, out: Path, given: argparse.Namespace) -> float:
-    """The median in ms of a fresh bench of the model at batch 1, its report left in `out`."""
-    asked = ["--threads", str(given.threads), "--budget", f"{given.budget}ms", "--time-limit", str(given.seconds)]
-    deploytk("bench", str(model), "--runtime", "onnx", *asked, "--out", str(out), "--json")
-    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    return median(report["measurements"][0]["samples_ms"])
+    [measurement] = report.measurements
+    if measurement.status != "ok":
+        raise DeploytkError(f"{model}: {measurement.status}: {measurement.reason}")
+    write_text(out / "report.json", render.as_json(report))
+    return median(measurement.samples_ms)
 
 
 def tried(folder: Path, number: int, given: argparse.Namespace) -> dict[str, Any]:
@@ -80,9 +81,9 @@ def tried(folder: Path, number: int, given: argparse.Namespace) -> dict[str, Any
     medians = {name: benched(models[name], runs[name], given) for name in order}
     found: dict[str, Any] = {"medians_ms": medians}
     for question, name in (("unchanged", "A again"), ("planted", "B")):
-        code, told = deploytk("report", "diff", str(runs["A"]), str(runs[name]), "--json")
-        found[question] = SAYS[code]
-        found[f"{question} reasons"] = told["reasons"]
+        verdict = diff(runs["A"], runs[name]).verdict
+        found[question] = SAYS[verdict.status]
+        found[f"{question} reasons"] = list(verdict.reasons)
     return found
 
 

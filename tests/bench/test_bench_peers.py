@@ -62,9 +62,10 @@ def test_tries_are_counted_by_what_report_diff_said() -> None:
 
 
 @pytest.mark.e2e
-def test_a_command_that_could_not_measure_ends_the_experiment(tmp_path: Path) -> None:
-    with pytest.raises(DeploytkError, match="ended with 2"):
-        regression.deploytk("bench", str(tmp_path / "missing.onnx"))
+def test_a_model_that_cannot_be_measured_ends_the_experiment(tmp_path: Path) -> None:
+    given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0)
+    with pytest.raises(DeploytkError, match="bad_output"):
+        regression.benched(tiny_onnx.nan(tmp_path / "nan.onnx"), tmp_path / "run", given)
 
 
 @pytest.mark.e2e
