@@ -27,7 +27,7 @@ CALLS = 3
 #: With fewer blocks their variance says too little, and a block counts as one sample.
 MIN_BLOCKS = 10
 #: With fewer blocks a slow mode may not have been seen at all, and only what is far from the budget is decided.
-SURE_BLOCKS = 40
+SURE_BLOCKS = 30
 #: Neighbouring blocks are merged while as many remain. When nothing more is to come, merged blocks of more than
 #: eight must leave more: their differences are to be those of neighbours.
 _ENOUGH_MERGED = 15
@@ -38,11 +38,13 @@ _MOST_SAMPLES = 1_000_000
 _NEAR = 0.5
 #: A latency of this many times the budget is clearly over it.
 _FAR = 1.25
+#: Where even the fastest call is this many times the budget, the case is clear however few the calls are.
+_PLAINLY = 1.1
 #: The first look that may pass comes after this many rounds, or later where the percentile takes more samples.
 _FIRST_ROUNDS = 20
 #: (rounds, share, band) of the looks that can only fail; (share, band) of the others, each after twice the rounds.
 _EARLY = ((3, 0.02, (0.0, _FAR)), (6, 0.03, (0.0, _FAR)))
-_LOOKS = ((0.15, (_NEAR, _FAR)), (0.15, (0.7, 1.1)), (0.15, (0.8, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
+_LOOKS = ((0.15, (0.65, 1.2)), (0.15, (0.76, 1.1)), (0.15, (0.81, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
 
 Array = npt.NDArray[Any]
 
@@ -157,6 +159,7 @@ def weigh_many(
     if len(counts) < SURE_BLOCKS:
         band = (min(band[0], _NEAR), max(band[1], _FAR))
     nearly, clearly = (latencies > budget.latency_ms * end for end in band)
+    clearly |= latencies.min(axis=1, keepdims=True) > _PLAINLY * budget.latency_ms
     effect = _design_effect(latencies, (nearly, clearly), counts, budget, last=band == WHOLE)
     alpha = (1.0 - budget.confidence) * share
     return Bounds(

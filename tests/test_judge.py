@@ -116,10 +116,17 @@ def test_what_lies_in_the_band_of_a_look_is_left_to_a_later_one(latency_ms: floa
 
 
 def test_few_blocks_decide_only_what_is_far_from_the_budget_and_the_reason_says_so() -> None:
-    for latency_ms, status in ((24.0, "pass"), (40.0, "inconclusive"), (60.0, "inconclusive"), (63.0, "fail")):
-        verdict = judge([latency_ms] * 96, [3] * 32, BUDGET, 1)
+    for latency_ms, status in ((24.0, "pass"), (40.0, "inconclusive"), (54.0, "inconclusive"), (63.0, "fail")):
+        verdict = judge([latency_ms] * 87, [3] * 29, BUDGET, 1)
         assert verdict.status == status
-        assert "with fewer than 40 only a clear case is decided" in verdict.reasons[0]
+        assert "with fewer than 30 only a clear case is decided" in verdict.reasons[0]
+
+
+def test_where_even_the_fastest_call_is_a_tenth_over_the_budget_nine_calls_suffice() -> None:
+    look = plan_for(BUDGET)[0]
+    wanted = {"share": look.share, "band": look.band}
+    assert judge([56.0] * 9, [3, 3, 3], BUDGET, 1, **wanted).status == "fail"
+    assert judge([54.0, *[56.0] * 8], [3, 3, 3], BUDGET, 1, **wanted).status == "inconclusive"
 
 
 def test_a_drift_seen_to_its_end_is_no_doubt_and_one_that_may_go_on_is() -> None:

@@ -15,7 +15,7 @@ from deploytk.budget import Budget, Verdict
 from deploytk.judge import CALLS, WHOLE, Look, judge, plan_for
 from deploytk.measurement import Machine, Measurement, Status, percentile
 from deploytk.stages.bench_process import BatchProcess
-from deploytk.stages.bench_stability import DISTURBED, leak
+from deploytk.stages.bench_stability import leak
 
 #: What a batch size is screened with.
 SCREEN_BLOCKS = 3
@@ -25,8 +25,6 @@ BLOCK_S = 1.0
 _LONG_MS = 20.0
 #: A block is led in by calls for about this long, and by this many at most.
 _LEAD_MS, _MOST_LEAD = 5.0, 50
-#: A fastest call this many times over the budget is a plain case, whatever the next minutes bring.
-_PLAINLY = 1.1
 #: These say nothing about the model's latency.
 UNPROVEN = ("timeout", "not_run")
 
@@ -159,18 +157,11 @@ class Point:
         return len(self.blocks) >= look.rounds and (look.fail_only or len(self.samples) >= look.rounds * CALLS)
 
     def _judged(self, look: Look) -> Verdict:
-        if look.fail_only and self._plainly_over():
-            look = replace(look, band=WHOLE)
         verdict = judge(self.samples, self.blocks, self.budget, self.batch, share=look.share, band=look.band)
         over = self._over_memory()
         leaking = leak(self.used.get("rss_mb", []), self.calls)
         wrong = [reason for reason in (over, leaking) if reason]
         return Verdict(status="fail", reasons=(*wrong, *verdict.reasons)) if wrong else verdict
-
-    def _plainly_over(self) -> bool:
-        """Whether even the fastest call misses the budget by a tenth, on a machine that nothing else kept busy."""
-        waited, wall = (sum(self.used.get(name, [])) for name in ("waited_ms", "wall_ms"))
-        return min(self.samples) > _PLAINLY * self.limit_ms and waited <= DISTURBED * wall
 
     def _over_memory(self) -> str:
         limit, peak = self.budget.max_memory_mb, self.peak_rss_mb
@@ -194,11 +185,18 @@ class Point:
             self.process.close()
             self.process = None
 
-    def looks_within(self, share: float = 1.0) -> bool:
-        """Whether the samples so far lie within the budget, or this share of it; no proof."""
+    def looks_within(self) -> bool:
+        """Whether the samples so far lie within the budget; no proof."""
         if self.verdict is not None:
             return self.verdict.status == "pass"
-        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= share * self.limit_ms
+        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= self.limit_ms
+
+    def proof_s(self) -> float:
+        """About how long it takes to show that this point is within the budget: the nearer it is, the longer."""
+        share = percentile(self.samples, self.budget.percentile) / self.limit_ms
+        passing = [k for k in plan_for(self.budget) if not k.fail_only]
+        look = next((k for k in passing if share < k.band[0]), passing[-1])
+        return look.rounds * CALLS * (self.typical_ms or 0.0) / 1000
 
     def measurement(self, artifact: Artifact, machine: Machine) -> Measurement:
         """What was measured, keyed to the artifact's sha256."""

@@ -4,7 +4,7 @@
    that plainly misses the budget is decided by them. Batch sizes above it are only looked at (two calls), for the
    curve of the throughput, as far as that is cheap.
 2. Between the largest that looks within the budget and the smallest that does not, others are tried. What is too near
-   the budget there is only looked at: to prove it would take longer than all the rest.
+   the budget there is only looked at: a proof would take longer than all the rest.
 3. Whatever may be within the budget is sampled in blocks that are spread over time, in turn with the others, until
    the verdict is decided or the time limit is reached.
 """
@@ -31,8 +31,10 @@ _SCREEN_SHARE, _CURVE_SHARE = 0.5, 0.08
 _LOOKED_AT = 5
 #: Batch sizes tried between the listed ones.
 _BETWEEN = 4
-#: What is tried between the listed batch sizes is worth proving where its percentile is below this share of the budget.
-_CLEARLY = 0.92
+#: Aimed at between the listed batch sizes, as a share of the budget: nearer to it a proof takes long.
+_AIM = 0.85
+#: What is tried between the listed ones is proved where that takes at most this share of the time limit.
+_PROOF_SHARE = 0.1
 #: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
 _MEMORY_FACTOR = 2.0
 
@@ -48,6 +50,7 @@ class Sweep:
     listen: Listener | None = None
     points: list[Point] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
+    between_left: int = _BETWEEN
 
     @property
     def left_s(self) -> float:
@@ -68,13 +71,14 @@ class Sweep:
 
     def between(self) -> None:
         """Try batch sizes between the largest that looks within the budget and the next one known to be over it."""
-        for _ in range(_BETWEEN):
+        while self.between_left:
             batch = between(self.points)
             if batch is None or self.left_s < self.time_limit_s * _SCREEN_SHARE / 2:
                 return
             self._tell(len(self.points), None, f"screening batch {batch}")
+            self.between_left -= 1
             point = self._screened(batch)
-            if point.open and not point.looks_within(_CLEARLY):
+            if point.open and not (point.looks_within() and point.proof_s() <= self.time_limit_s * _PROOF_SHARE):
                 point.decide(point.verdict_now())
 
     def sample(self) -> None:
@@ -144,7 +148,7 @@ def between(points: Sequence[Point]) -> int | None:
     It lies between the largest that is (or clearly looks) within the budget and the smallest larger one that does not
     or that runs out of memory: where a straight line between their latencies comes near the budget, or half-way.
     """
-    within = [p for p in points if p.status == "ok" and p.looks_within(_CLEARLY)]
+    within = [p for p in points if p.status == "ok" and p.looks_within()]
     if not within:
         return None
     low = max(within, key=lambda p: p.batch)
@@ -156,7 +160,7 @@ def between(points: Sequence[Point]) -> int | None:
     if gap < 2:
         return None
     rise = (high.typical_ms or 0.0) - (low.typical_ms or 0.0)
-    room = _CLEARLY * low.limit_ms - (low.typical_ms or 0.0)
+    room = _AIM * low.limit_ms - (low.typical_ms or 0.0)
     share = room / rise if high.samples and rise > 0 else 0.5
     return min(high.batch - 1, max(low.batch + 1, low.batch + int(share * gap)))
 

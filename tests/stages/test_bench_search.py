@@ -1,0 +1,186 @@
+"""The search over batch sizes on simulated curves: what an exhaustive sweep finds, for a fraction of its calls.
+
+Nothing sleeps here: a simulated process answers at once, and what it would have cost is summed up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deploytk.batches import parse_batches
+from deploytk.budget import Budget
+from deploytk.stages import bench_point, bench_sweep
+from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_table import throughputs
+
+Curve = Callable[[int], float | None]
+NAIVE_CALLS = 110
+BUDGET = Budget(latency_ms=50)
+
+
+def linear(per_item: float, fixed: float = 2.0) -> Curve:
+    return lambda batch: fixed + per_item * batch
+
+
+def knee(batch: int) -> float:
+    """Free until 8 items fit, then linear: throughput stops growing."""
+    return 12.0 if batch <= 8 else 12.0 + 3.0 * (batch - 8)
+
+
+def cliff(batch: int) -> float | None:
+    """No memory above 11."""
+    return 3.0 + batch if batch <= 11 else None
+
+
+def saw_tooth(batch: int) -> float:
+    """Batch sizes that are no multiple of 4 pay for the next one, and 3 is the worst of all."""
+    return 30.0 if batch == 3 else 4.0 + 2.0 * (-(-batch // 4) * 4)
+
+
+class Machine:
+    """What a simulated bench has cost so far."""
+
+    def __init__(self, curve: Curve, noise: float = 0.02) -> None:
+        self.curve, self.noise = curve, noise
+        self.rng = np.random.default_rng(4)
+        self.cost_ms = 0.0
+        self.opened: list[int] = []
+
+    def process(self, spec: dict[str, Any], logs: Path) -> Process:
+        self.opened.append(spec["batch"])
+        return Process(self, spec["batch"], logs)
+
+
+class Process:
+    """Stands in for `BatchProcess`."""
+
+    def __init__(self, machine: Machine, batch: int, logs: Path) -> None:
+        self.machine, self.batch, self.log, self.command = machine, batch, logs, "again"
+
+    def ask(self, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:  # noqa: ARG002
+        true = self.machine.curve(self.batch)
+        if true is None:
+            return {"status": "oom", "reason": "std::bad_alloc"}
+        if command["do"] == "open":
+            return {"load_ms": 1.0, "details": {}, "peak_rss_mb": 10.0}
+        if command["do"] == "warm":
+            return {"first_ms": true, "warmup_ms": self.calls(true, 2 if command["least"] else 16)}
+        lead = self.calls(true, command["lead"])
+        return {"samples_ms": self.calls(true, command["calls"]), "lead_ms": lead}
+
+    def calls(self, true: float, count: int) -> list[float]:
+        took = true * np.exp(self.machine.noise * self.machine.rng.standard_normal(count))
+        self.machine.cost_ms += float(took.sum())
+        return took.tolist()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
+
+
+def searched(curve: Curve, budget: Budget = BUDGET, batches: str = "1..64") -> tuple[list[Point], Machine]:
+    machine = Machine(curve)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_point, "BatchProcess", machine.process)
+        points = bench_sweep.swept(
+            {"runtime": "simulated"}, parse_batches(batches), budget, 120.0, Path("logs"), None, may_go_between=True
+        )
+    return points, machine
+
+
+def passing(points: list[Point]) -> list[int]:
+    return [p.batch for p in points if p.verdict is not None and p.verdict.status == "pass"]
+
+
+def exhaustive(curve: Curve, limit_ms: float = 50.0) -> list[int]:
+    """Every batch size from 1 to 64 that is within the limit, by the true curve (2 % noise: p95 is 3.3 % above it)."""
+    return [b for b in range(1, 65) if (true := curve(b)) is not None and 1.04 * true < limit_ms]
+
+
+@pytest.mark.parametrize(
+    "curve", [linear(13.0), linear(5.2), linear(0.9, 4.0), linear(0.1), knee, cliff, saw_tooth], ids=str
+)
+def test_the_same_batch_sizes_are_within_the_budget_as_in_an_exhaustive_sweep(curve: Curve) -> None:
+    points, machine = searched(curve)
+    listed = set(parse_batches("1..64"))
+    everything = exhaustive(curve)
+    assert [b for b in passing(points) if b in listed] == [b for b in everything if b in listed]
+    assert set(passing(points)) <= set(everything)
+    # What is larger and within the budget as well is so near it that it was only looked at.
+    assert all((curve(b) or 0.0) > 0.7 * BUDGET.latency_ms for b in everything if b > max(passing(points)))
+    assert len(machine.opened) <= len(listed) + 4
+
+
+@pytest.mark.parametrize("curve", [linear(13.0), linear(7.5, 0.0), linear(15.0), linear(20.0)], ids=str)
+def test_it_costs_a_fraction_of_the_naive_sweep(curve: Curve) -> None:
+    _, machine = searched(curve)
+    naive_ms = sum(NAIVE_CALLS * (curve(batch) or 0.0) for batch in parse_batches("1..64"))
+    assert machine.cost_ms < naive_ms / 5
+
+
+def test_batch_1_over_the_budget_is_told_by_a_handful_of_calls() -> None:
+    points, machine = searched(linear(80.0))
+    assert passing(points) == []
+    told = {p.batch: (p.status, p.verdict.status if p.verdict else None) for p in points}
+    assert [told[batch] for batch in (1, 2, 4, 8, 16)] == [("ok", "fail")] * 5
+    assert [told[batch] for batch in (32, 64)] == [("not_run", "inconclusive")] * 2  # a look would take too long
+    assert machine.cost_ms < 12 * sum(80.0 * b for b in parse_batches("1..64"))
+
+
+def test_beyond_the_memory_nothing_listed_is_tried_and_the_edge_is_found() -> None:
+    points, _ = searched(cliff)
+    by_batch = {p.batch: p for p in points}
+    assert (by_batch[16].status, by_batch[32].status) == ("oom", "not_run")
+    assert max(passing(points)) == 11
+    assert by_batch[12].status == "oom"
+
+
+def test_the_knee_is_where_the_throughput_stops_growing_whatever_the_budget() -> None:
+    def levels_off(batch: int) -> float:
+        return max(20.0, 2.5 * batch)
+
+    told = throughputs([p for p in searched(levels_off, Budget(latency_ms=30))[0] if p.samples])
+    assert told["knee_batch"] == 8
+    assert told["best_throughput_batch"] in told["tied"]
+    assert min(told["tied"]) == told["best_throughput_batch"] == 8
+
+
+def test_where_batching_buys_nothing_all_are_tied_and_the_smallest_is_named() -> None:
+    told = throughputs([p for p in searched(linear(5.0, 0.0))[0] if p.samples])
+    assert told["best_throughput_batch"] == told["knee_batch"] == 1
+    assert {1, 2, 4, 8} <= set(told["tied"])
+
+
+def test_a_list_is_taken_as_it_is() -> None:
+    machine = Machine(linear(13.0))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench_point, "BatchProcess", machine.process)
+        bench_sweep.swept({"runtime": "simulated"}, [1, 8], BUDGET, 120.0, Path("logs"), None)
+    assert machine.opened == [1, 8]
+
+
+def test_per_item_no_batch_size_is_skipped() -> None:
+    points, _ = searched(lambda batch: 60.0 + 5.0 * batch, Budget(latency_ms=20, per="item"))
+    assert passing(points)[-3:] == [16, 32, 64]
+    assert 1 not in passing(points)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(0.5, 40.0), st.floats(0.0, 20.0), st.floats(20.0, 400.0))
+def test_on_any_straight_line_every_listed_batch_is_told_right(per_item: float, fixed: float, limit_ms: float) -> None:
+    curve = linear(per_item, fixed)
+    points, _ = searched(curve, Budget(latency_ms=limit_ms))
+    sure = [b for b in parse_batches("1..64") if 1.06 * (curve(b) or 0.0) < limit_ms]
+    possible = [b for b in range(1, 65) if 1.01 * (curve(b) or 0.0) < limit_ms]
+    assert set(sure) <= set(passing(points)) <= set(possible)
