@@ -146,7 +146,8 @@ def between(points: Sequence[Point]) -> int | None:
     """The batch size to try next, None where nothing is left to try.
 
     It lies between the largest that is (or clearly looks) within the budget and the smallest larger one that does not
-    or that runs out of memory: where a straight line between their latencies comes near the budget, or half-way.
+    or that runs out of memory: where a straight line between their latencies comes near the budget, or half-way where the
+    larger one was within it and not worth proving.
     """
     within = [p for p in points if p.status == "ok" and p.looks_within()]
     if not within:
@@ -161,7 +162,7 @@ def between(points: Sequence[Point]) -> int | None:
         return None
     rise = (high.typical_ms or 0.0) - (low.typical_ms or 0.0)
     room = _AIM * low.limit_ms - (low.typical_ms or 0.0)
-    share = room / rise if high.samples and rise > 0 else 0.5
+    share = room / rise if _missed(high) and rise > 0 else 0.5
     return min(high.batch - 1, max(low.batch + 1, low.batch + int(share * gap)))
 
 
