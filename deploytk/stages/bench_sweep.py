@@ -145,9 +145,9 @@ class Sweep:
 def between(points: Sequence[Point]) -> int | None:
     """The batch size to try next, None where nothing is left to try.
 
-    It lies between the largest that is (or clearly looks) within the budget and the smallest larger one that does not
-    or that runs out of memory: where a straight line between their latencies comes near the budget, or half-way where the
-    larger one was within it and not worth proving.
+    It lies between the largest that is (or looks) within the budget and the next larger one that was tried: where a
+    straight line between their latencies comes near the budget, or half-way where the larger one ran out of memory or
+    was not worth proving.
     """
     within = [p for p in points if p.status == "ok" and p.looks_within()]
     if not within:
