@@ -35,9 +35,10 @@ def test_other_options_on_one_side_end_the_comparison(ours: dict[str, object], s
 
 
 def test_the_row_tells_the_median_of_the_rounds_own_ratios() -> None:
-    found = {"benchmark_app": [10.0, 20.0, 10.0], "deploytk": [10.1, 20.2, 12.0]}
+    found = {"benchmark_app": [10.0, 20.0, 10.0], "deploytk": [10.1, 20.2, 12.0], "same clock": [10.0, 20.0, 10.1]}
     row = benchmark_app.row(Path("m.onnx"), found)
     assert row["deploytk / benchmark_app"] == 1.01 and row["95 % interval"] == "too few rounds"
+    assert row["OpenVINO's own latency / benchmark_app"] == 1.0
 
 
 def test_the_overhead_is_the_difference_within_the_repeats() -> None:
