@@ -80,5 +80,5 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else str(value)

@@ -44,17 +44,19 @@ def main() -> None:
     folder = (given.runs / f"bench-suite-{Path(given.suite).stem}").absolute()
     report = bench_suite.suite(wanted, folder, say=print)
     render.write(report, folder)
-    passed = sum(told["verdict"] == "pass" for told in report.sections["bench"]["verdicts"])
+    verdicts = [told["verdict"] for told in report.sections["bench"]["verdicts"]]
+    failed = [f"{finding.where}: {finding.message}" for finding in report.findings if finding.severity == "error"]
     keep(
         given.out,
         "suite",
-        sentence=f"{passed} of {len(report.sections['bench']['verdicts'])} models on runtimes have a batch size whose "
-        f"p{wanted.budget.percentile:g} is within {wanted.budget.latency_ms:g} ms.",
+        sentence=f"{verdicts.count('pass')} of {len(verdicts)} pairs of model and runtime have a batch size whose "
+        f"p{wanted.budget.percentile:g} is within {wanted.budget.latency_ms:g} ms."
+        + "".join(f" Not measured: {told}." for told in failed),
         how=f"`deploytk bench --suite {given.suite}`: {wanted.title}; batch sizes {wanted.batches}, threads "
         f"{wanted.threads}, at most {wanted.time_limit_s:g} s for each model on each runtime.",
         rows=rows(report),
         versions=report.versions,
-        failed=[finding.message for finding in report.findings if finding.severity == "error"],
+        failed=failed,
     )
 
 
