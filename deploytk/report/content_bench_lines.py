@@ -61,17 +61,6 @@ def _how(section: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(steady, Mapping):
         told = [steady.get("sentence"), steady.get("note")]
         yield from (f"{str(t)[:1].upper()}{str(t)[1:].rstrip('.')}." for t in told if t)
-    yield from _speed(section.get("speed"))
-
-
-def _speed(speed: Any) -> Iterator[str]:
-    """The speed probe: what it is, and between which times it lay."""
-    times = speed.get("ms") if isinstance(speed, Mapping) else None
-    if isinstance(speed, Mapping) and times:
-        yield (
-            f"A speed probe ({speed.get('what', 'a fixed workload')}) beside the model took {min(times):.3g} to "
-            f"{max(times):.3g} ms: where it changes, the machine does."
-        )
 
 
 def _marks(found: Sequence[Point]) -> Iterator[str]:

@@ -32,11 +32,15 @@ def _lines(told: Mapping[str, Any]) -> tuple[str, ...]:
             f"all intervals together hold at {100 * told['confidence']:g} % confidence, "
             f"and changes of up to {100 * told['tolerance']:g} % count as the same."
         )
-    if isinstance(told.get("speed"), Mapping):
-        found.append(str(told["speed"].get("sentence", "")))
+    if any(row.get("left_out") for row in told["rows"]):
+        found.append(
+            "Blocks whose threads waited for a core for more than a tenth of the time are left out of the ratio; "
+            "“as measured” is with them."
+        )
     else:
         found.append(
-            "Not both runs have a speed probe: a machine that changed its speed shows as a change of the model."
+            "These runs do not tell how long their threads waited for a core: what other processes took from the "
+            "model shows as a change of the model."
         )
     if told.get("forced"):
         found.append(f"Compared with --force, although these differ: {'; '.join(told['forced'])}.")

@@ -17,7 +17,7 @@ _ALT = {
     "latency": "Latency in ms by batch size against the budget; the table below has the numbers",
     "throughput": "Items per second by batch size; the table below has the numbers",
     "ecdf": "Share of calls by latency for each batch size, with its confidence band and the budget",
-    "timeline": "Latency of every block by the time it was measured, warm-up apart, the machine's speed below",
+    "timeline": "Latency of every block by the time it was measured, warm-up apart",
     "memory": "Resident memory over time",
     "parts": "Median time of each part of an end-to-end call",
     "load": "Latency over time under load",

@@ -1,4 +1,4 @@
-"""Figures along time: the samples of a bench with the machine's speed below, memory, the course of a load."""
+"""Figures along time: the samples of a bench, memory, the course of a load."""
 
 from __future__ import annotations
 
@@ -10,32 +10,24 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploytk.report import Report
-from deploytk.report.plots_style import BUDGET, INK, PALETTE, by_series, readable_scale, single_axes, with_legend
+from deploytk.report.plots_style import BUDGET, PALETTE, by_series, readable_scale, single_axes, with_legend
 from deploytk.report.points import Point, points
 
 
 def timeline(report: Report) -> Figure | None:
     """Every block by the time it was measured: its median, and a line from its fastest to its slowest call.
 
-    Warm-up calls stand apart on the left, the speed probe below.
+    Warm-up calls stand apart on the left.
     """
     shown = [p for p in points(report) if _timed(p)]
     if not shown:
         return None
-    probe = _probe(report)
-    figure = Figure(figsize=(10.4, 3.6 + (1.3 if probe else 0)), layout="constrained")
-    heights = [3, 1] if probe else [1]
-    grid = figure.subplots(len(heights), 2, squeeze=False, width_ratios=[1, 6], height_ratios=heights, sharex="col")
-    warm, course = grid[0]
+    figure = Figure(figsize=(10.4, 3.6), layout="constrained")
+    warm, course = figure.subplots(1, 2, width_ratios=[1, 6])
     several = len({p.series for p in shown}) > 1
     for number, point in enumerate(shown):
         _course(warm, course, point, PALETTE[number % len(PALETTE)], several=several)
     _finish(warm, course, shown, report)
-    if probe:
-        grid[1][0].set_visible(False)
-        _probe_below(grid[1][1], *probe)
-    else:
-        course.set_xlabel("s since the bench began")
     figure.legend(*course.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     return figure
 
@@ -92,7 +84,7 @@ def _finish(warm: Axes, course: Axes, shown: Sequence[Point], report: Report) ->
     warm.set_title("Warm-up, call by call")
     warm.set_ylabel("ms per call")
     course.set_title("Samples by time: block medians, lines from the fastest to the slowest call")
-    warm.tick_params(labelbottom=True)
+    course.set_xlabel("s since the bench began")
     if report.budget is not None and report.budget.per == "batch":
         course.axhline(report.budget.latency_ms, color=BUDGET, linestyle="--", linewidth=1.2, label="budget")
     values = [s for p in shown if p.measurement for s in (*p.samples_ms, *p.measurement.warmup_ms) if s > 0]
@@ -101,20 +93,6 @@ def _finish(warm: Axes, course: Axes, shown: Sequence[Point], report: Report) ->
     limits = warm.get_ylim(), course.get_ylim()
     for axes in (warm, course):
         axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-
-
-def _probe(report: Report) -> tuple[Sequence[float], Sequence[float]] | None:
-    bench = report.sections.get("bench")
-    told = bench.get("speed") if isinstance(bench, Mapping) else None
-    at_s, ms = (told.get("at_s") or (), told.get("ms") or ()) if isinstance(told, Mapping) else ((), ())
-    return (at_s, ms) if ms and len(at_s) == len(ms) else None
-
-
-def _probe_below(axes: Axes, at_s: Sequence[float], ms: Sequence[float]) -> None:
-    axes.plot(at_s, ms, ".-", color=INK, linewidth=0.8, markersize=3)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("probe, ms")
-    axes.set_xlabel("s since the bench began; the probe is a fixed workload: where it moves, the machine does")
 
 
 def _windows(report: Report) -> list[Mapping[str, Any]]:

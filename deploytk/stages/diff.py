@@ -15,11 +15,8 @@ from deploytk.report.loading import report_from, report_in
 from deploytk.report.points import Point, points
 from deploytk.stages.diff_points import Question, Row, compared, values
 from deploytk.stages.diff_settings import differences, doubts
-from deploytk.stages.diff_speed import Probe
 
 _BROKEN = ("crash", "oom", "timeout", "bad_output", "fixed_batch")
-#: Speeds of the probe this close are one speed.
-_SAME_SPEED = 0.03
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +84,6 @@ def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0
                 "rows": rows,
                 "changes": changes,
                 "values": [*_sizes(before, after), *values(whole)],
-                "speed": _speed(question.probes),
                 "forced": found,
             }
         },
@@ -127,13 +123,11 @@ def _loaded(path: Path) -> Report:
 def _question(old: Report, new: Report, count: int, confidence: float, tolerance: float) -> Question:
     judged = next((r.budget.percentile for r in (new, old) if r.budget), 95.0)
     percents = tuple(dict.fromkeys((50.0, judged)))
-    probes = Probe.of(old), Probe.of(new)
     return Question(
         percents=percents,
         confidence=1 - (1 - confidence) / (count * len(percents)),
         tolerance=tolerance,
         disturbed=max(_disturbed(old), _disturbed(new)),
-        probes=(probes[0], probes[1]) if probes[0] and probes[1] else None,
     )
 
 
@@ -188,23 +182,6 @@ def _sizes(old: Report, new: Report) -> list[Row]:
 def _size(artifact: Any) -> float | None:
     path = artifact.path
     return path.stat().st_size / 1e6 if path.is_file() and sha256_of(path) == artifact.sha256 else None
-
-
-def _speed(probes: tuple[Probe, Probe] | None) -> Row | None:
-    """What the probe says about the machine, with a sentence."""
-    if probes is None:
-        return None
-    old, new = (p.typical_ms for p in probes)
-    told = f"The speed probe took {old:.4g} ms in the first run and {new:.4g} ms in the second"
-    if abs(new / old - 1) <= _SAME_SPEED:
-        sentence = f"{told}: the machine had the same speed. Ratios are of latencies over the probe near them in time."
-    else:
-        word = "slower" if new > old else "faster"
-        sentence = (
-            f"{told}: the machine itself was {word}. Ratios are of latencies over the probe near them in time; "
-            "the raw ratio stands beside."
-        )
-    return {"old_ms": old, "new_ms": new, "sentence": sentence}
 
 
 def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str], tolerance: float) -> Verdict:

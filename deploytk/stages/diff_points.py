@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from deploytk import ratio
 from deploytk.measurement import percentile
 from deploytk.report.points import Point
-from deploytk.stages.diff_quiet import quiet
-from deploytk.stages.diff_speed import OneSpeed, Probe, at_one_speed
+from deploytk.stages.diff_quiet import Quiet, quiet
 
 Row = dict[str, Any]
 
@@ -34,7 +33,6 @@ class Question:
     confidence: float
     tolerance: float
     disturbed: float = 0.0
-    probes: tuple[Probe, Probe] | None = None
 
 
 def compared(old: Point, new: Point, question: Question) -> list[Row]:
@@ -43,16 +41,13 @@ def compared(old: Point, new: Point, question: Question) -> list[Row]:
         return [_estimate(old, new, question.tolerance)]
     if not old.samples_ms or not new.samples_ms:
         return [_without_samples(old, new)]
-    calm_old, old_share = quiet(old)
-    calm_new, new_share = quiet(new)
-    left_out = None if old_share is None or new_share is None else (old_share, new_share)
-    if left_out and max(left_out) > _MOST_LEFT_OUT:
-        calm_old, calm_new = old, new
-    speed = at_one_speed(calm_old, calm_new, *question.probes) if question.probes else None
+    calm = quiet(old), quiet(new)
+    left_out = _left_out(calm)
+    a, b = (old, new) if left_out and max(left_out) > _MOST_LEFT_OUT else (calm[0].point, calm[1].point)
     found = []
     for percent in question.percents:
-        ratios = _ratio(calm_old, calm_new, percent, speed, question)
-        found.append(_row(old, new, percent, ratios, speed, question, left_out))
+        ratios = ratio.unpaired(a.blocks_ms, b.blocks_ms, question.confidence, percent=percent)
+        found.append(_row(old, new, percent, ratios, question, calm))
     return found
 
 
@@ -72,18 +67,18 @@ def _row(
     new: Point,
     percent: float,
     found: ratio.Ratio,
-    speed: OneSpeed | None,
     question: Question,
-    left_out: tuple[float, float] | None,
+    calm: tuple[Quiet, Quiet],
 ) -> Row:
     """One line: what was measured, the ratio and the word for it. `raw_ratio` is of all samples as they are."""
     raw = percentile(new.samples_ms, percent) / percentile(old.samples_ms, percent)
     verdict = word(found, question.tolerance)
-    note = _disturbed(verdict, percent, question, left_out)
+    left_out = _left_out(calm)
+    note = _disturbed(verdict, percent, question, left_out) or _explained(verdict, found, question.tolerance, calm)
     if note:
         verdict = "undecided"
     elif verdict == "undecided":
-        note = _why(found, raw, speed, question)
+        note = _why(found)
     elif left_out and max(left_out) > 0:
         note = f"without the blocks that waited for a core ({_percents(left_out)})"
     return {
@@ -111,29 +106,31 @@ def _disturbed(verdict: str, percent: float, question: Question, left_out: tuple
     return ""
 
 
+def _explained(verdict: str, found: ratio.Ratio, tolerance: float, calm: tuple[Quiet, Quiet]) -> str:
+    """Why what is left of the word is no more than what the threads waited in the quiet blocks; empty where it is."""
+    which, times = {"slower": (1, found.value), "faster": (0, 1 / found.value)}.get(verdict, (0, 0.0))
+    waited = calm[which].waited or 0.0
+    if not times or times * (1 - waited) > 1 + tolerance:
+        return ""
+    run = ("first", "second")[which]
+    return (
+        f"would be {verdict}, but in the {run} run its threads waited for a core for {100 * waited:.0f} % of the time"
+    )
+
+
+def _left_out(calm: tuple[Quiet, Quiet]) -> tuple[float, float] | None:
+    old, new = calm[0].left_out, calm[1].left_out
+    return None if old is None or new is None else (old, new)
+
+
 def _percents(shares: tuple[float, float]) -> str:
     return " and ".join(f"{100 * share:.0f} %" for share in shares)
 
 
-def _ratio(old: Point, new: Point, percent: float, speed: OneSpeed | None, question: Question) -> ratio.Ratio:
-    if speed:
-        return _at_one_speed(speed, percent, question.confidence)
-    return ratio.unpaired(old.blocks_ms, new.blocks_ms, question.confidence, percent=percent)
-
-
-def _at_one_speed(speed: OneSpeed, percent: float, confidence: float) -> ratio.Ratio:
-    found = ratio.unpaired(speed.old, speed.new, confidence, percent=percent)
-    return replace(found, low=found.low / speed.slack, high=found.high * speed.slack)
-
-
-def _why(found: ratio.Ratio, raw: float, speed: OneSpeed | None, question: Question) -> str:
+def _why(found: ratio.Ratio) -> str:
     """What stands in the way of a word."""
     if not found.bounded:
         return "too few independent samples for an interval"
-    if speed and speed.slack > 1 + question.tolerance / 2:
-        return "the machine itself ran at another speed, and the probe cannot take all of that out"
-    if 1 / (1 + question.tolerance) <= raw <= 1 + question.tolerance < found.value:
-        return "the same as measured, but not at one speed of the machine"
     return "the interval reaches over the limit of what is the same"
 
 

@@ -6,7 +6,7 @@ are left out by that cause, never by how long they took; where too few are left,
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from deploytk.report.points import Point
 
@@ -14,19 +14,34 @@ from deploytk.report.points import Point
 DISTURBED = 0.1
 
 
-def quiet(point: Point) -> tuple[Point, float | None]:
-    """The point without its disturbed blocks, and their share; None where the system does not tell."""
+@dataclass(frozen=True, kw_only=True)
+class Quiet:
+    """A point without its disturbed blocks.
+
+    `left_out` is their share of the blocks; `waited` is for how much of the time (0..1) the threads of the others
+    waited all the same, those of a call together. None where the system does not tell.
+    """
+
+    point: Point
+    left_out: float | None = None
+    waited: float | None = None
+
+
+def quiet(point: Point) -> Quiet:
+    """The blocks in which the point's threads had their cores; all of them where none had."""
     m, blocks = point.measurement, point.blocks_ms
     if m is None or not blocks or len(m.block_waited_ms) != len(blocks):
-        return point, None
+        return Quiet(point=point)
     calm = [n for n, block in enumerate(blocks) if m.block_waited_ms[n] <= DISTURBED * sum(block)]
     share = 1 - len(calm) / len(blocks)
     if not calm:
-        return point, share
+        return Quiet(point=point, left_out=share)
+    samples = tuple(s for n in calm for s in blocks[n])
     kept = replace(
         m,
-        samples_ms=tuple(s for n in calm for s in blocks[n]),
+        samples_ms=samples,
         blocks=tuple(len(blocks[n]) for n in calm),
         block_at_s=tuple(m.block_at_s[n] for n in calm) if len(m.block_at_s) == len(blocks) else (),
     )
-    return replace(point, measurement=kept), share
+    waited = sum(m.block_waited_ms[n] for n in calm) / sum(samples)
+    return Quiet(point=replace(point, measurement=kept), left_out=share, waited=waited)

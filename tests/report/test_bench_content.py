@@ -59,10 +59,6 @@ def cells(found: Table, column: str) -> list[str]:
         ),
         ({"threads": {"best": 2, "rows": []}}, "Threads: 2, as --threads auto measured."),
         ({"stability": {"disturbed": 0.4, "sentence": "another took 40 %"}}, "Another took 40 %."),
-        (
-            {"speed": {"what": "products", "at_s": [0, 1], "ms": [4.0, 5.5]}},
-            "(products) beside the model took 4 to 5.5",
-        ),
     ],
 )
 def test_what_a_bench_found_is_said_in_a_sentence(section: dict[str, Any], sentence: str) -> None:
@@ -151,25 +147,17 @@ def test_a_later_run_against_an_earlier_one_is_a_table_with_the_raw_ratio_beside
         **{"series": "m.onnx", "batch": 1, "what": "p50", "old_ms": 10.0, "new_ms": 14.0, "ratio": 1.01},
         **{"low": 0.99, "high": 1.03, "raw_ratio": 1.4, "verdict": "same", "note": "", "refined": False},
     }
-    speed = {"old_ms": 4.0, "new_ms": 5.5, "sentence": "the machine itself was slower"}
-    told = {
-        "old": "a",
-        "new": "b",
-        "confidence": 0.95,
-        "tolerance": 0.05,
-        "rows": [row],
-        "speed": speed,
-        "forced": ["x"],
-    }
+    names = {"old": "a", "new": "b", "confidence": 0.95, "tolerance": 0.05, "forced": ["x"]}
+    told = names | {"rows": [row | {"left_out": [0.0, 0.4]}]}
     report = full(command="report diff", sections={"diff": told}, measurements=())
     shown = table(report, "diff", "ratio")
     assert [cells(shown, c)[0] for c in ("ratio", "as measured", "verdict", "note")] == [
         *("1.010", "1.400", "same", "only screened"),
     ]
     lines = " ".join(block(report, "diff").lines)
-    assert "the machine itself was slower" in lines
+    assert "for more than a tenth of the time are left out of the ratio" in lines
     assert "although these differ: x" in lines
-    without = full(command="report diff", sections={"diff": told | {"speed": None}}, measurements=())
+    without = full(command="report diff", sections={"diff": names | {"rows": [row]}}, measurements=())
     assert "shows as a change of the model" in " ".join(block(without, "diff").lines)
 
 

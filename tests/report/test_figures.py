@@ -111,13 +111,6 @@ def test_the_time_line_has_every_block_the_warm_up_apart_and_nothing_clipped() -
     assert "Warm-up, call by call" in words(figures(report)["timeline"])
 
 
-def test_the_speed_probe_stands_below_the_time_line_where_there_is_one() -> None:
-    report = with_times()
-    assert "probe, ms" not in words(figures(report)["timeline"])
-    report.sections["bench"]["speed"] = {"what": "x", "at_s": [0.0, 1.0], "ms": [4.0, 5.5]}
-    assert "probe, ms" in words(figures(report)["timeline"])
-
-
 def test_memory_is_drawn_from_blocks_and_from_the_windows_of_a_soak() -> None:
     figure = memory(with_times(block_rss_mb=tuple(100.0 + n for n in range(40))))
     assert figure
@@ -136,9 +129,7 @@ def test_the_parts_of_a_call_are_bars_that_add_up() -> None:
     assert "infer" in words(drawn)
 
 
-def test_damaged_windows_and_probes_are_left_out() -> None:
+def test_damaged_windows_are_left_out() -> None:
     report = with_times()
-    report.sections["bench"]["speed"] = {"at_s": [1.0], "ms": []}
     broken = replace(report, sections={**report.sections, "load": {"windows": ["x", {"at_s": None}, {"p50_ms": 3}]}})
     assert "load" not in figures(broken)
-    assert "probe, ms" not in words(figures(broken)["timeline"])
