@@ -33,7 +33,7 @@ class Session(Protocol):
     details: dict[str, Any]  # provider, threads, options and precision really used, version of the runtime
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
-        """The outputs by name, for inputs by name, in the dtypes of `inputs`."""
+        """The outputs by name, for inputs by name, in the dtypes of `inputs`; they hold until the next run."""
         ...
 
     def another(self) -> Self:
