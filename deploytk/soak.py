@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deploytk import timing
+from deploytk import growth, timing
 from deploytk.pacing import Clock, MachineClock, Outlook
 from deploytk.timing import Run
 
@@ -21,12 +21,6 @@ from deploytk.timing import Run
 BLOCK = 5
 _MOST_BLOCKS = 20_000
 _MOST_IN_WINDOW = 1 << 16
-#: The first part of a run says nothing about a leak: allocators are still filling their pools.
-_SETTLING = 0.25
-#: Less than this is no leak but a buffer: MB over the judged part, or this share of the memory.
-_LEAK_MB, _LEAK_SHARE = 4.0, 0.01
-#: A trend is judged on the medians of so many groups of windows: neighbouring windows are alike.
-_GROUPS = 36
 _DRIFT = 0.05
 
 COLUMNS = ("at_s", "calls", "p50_ms", "p95_ms", "p99_ms", "worst_ms", "rss_mb")
@@ -139,50 +133,9 @@ def resident_mb() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
-@dataclass(frozen=True, kw_only=True)
-class Growth:
-    """How the memory changed after the first quarter of a soak.
-
-    `leaks` is None where there are too few windows to say.
-    """
-
-    mb_per_1000_calls: float
-    over_mb: float  # what that makes over the judged part
-    peak_mb: float
-    leaks: bool | None
-
-
-def memory_growth(windows: np.ndarray) -> Growth:
-    """The growth of the memory by the Theil-Sen slope (the median of the slopes of all pairs of windows).
-
-    It is a leak when it is more than 4 MB and 1 % of the memory over the judged part, and the memory rises in each
-    third of that part (Kendall's tau, one-sided p below 0.05): pools that fill up stop, leaks do not.
-    """
-    from scipy import stats
-
-    part = windows[math.floor(_SETTLING * len(windows)) :]
-    peak = float(windows[:, 6].max())
-    if len(part) < 12:
-        return Growth(mb_per_1000_calls=math.nan, over_mb=math.nan, peak_mb=peak, leaks=None)
-    calls, rss = _grouped(np.cumsum(part[:, 1]) / 1000), _grouped(part[:, 6])
-    slope = float(stats.theilslopes(rss, calls).slope)
-    over = slope * float(calls[-1] - calls[0])
-    rises = all(_rises(third) for third in np.array_split(rss, 3))
-    matters = over > max(_LEAK_MB, _LEAK_SHARE * float(rss[0]))
-    return Growth(mb_per_1000_calls=slope, over_mb=over, peak_mb=peak, leaks=bool(rises and matters))
-
-
-def _rises(values: np.ndarray) -> bool:
-    from scipy import stats
-
-    if (values == values[0]).all():
-        return False
-    return bool(stats.kendalltau(np.arange(values.size), values, alternative="greater").pvalue < 0.05)
-
-
-def _grouped(values: np.ndarray) -> np.ndarray:
-    """The medians of at most 36 groups of neighbours."""
-    return np.array([np.median(group) for group in np.array_split(values, min(_GROUPS, len(values)))])
+def memory_growth(windows: np.ndarray) -> growth.Growth:
+    """The growth of the memory over the windows of a soak."""
+    return growth.memory_growth(windows[:, COLUMNS.index("rss_mb")], windows[:, COLUMNS.index("calls")])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +157,7 @@ def drift(windows: np.ndarray) -> Drift:
 
     if len(windows) < 12:
         return Drift(change=math.nan, tau=math.nan, p_value=math.nan, drifts=None)
-    at, medians = _grouped(windows[:, 0]), _grouped(windows[:, 2])
+    at, medians = growth.grouped(windows[:, 0]), growth.grouped(windows[:, 2])
     if (medians == medians[0]).all():
         return Drift(change=0.0, tau=0.0, p_value=1.0, drifts=False)
     change = float(stats.theilslopes(medians, at).slope * (at[-1] - at[0]) / np.median(medians))

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+
+from deploytk.growth import memory_growth
 
 #: A block whose threads waited for a core for this share of it was disturbed.
 DISTURBED = 0.1
 #: From this share of disturbed blocks on the figures may be unstable.
 _MANY = 0.1
-#: Memory has to grow by this much, and by this share, in the later half of the blocks to be called a leak.
-_LEAK_MB, _LEAK_SHARE, _LEAK_BLOCKS = 4.0, 0.02, 12
-_RISING = 0.8  # Kendall's tau
 
 
 def stability(series: Sequence[Mapping[str, Sequence[float]]], command: str = "") -> dict[str, Any]:
@@ -67,20 +65,13 @@ def leak(rss_mb: Sequence[float], calls: Sequence[int]) -> str:
     Args:
         rss_mb: resident memory after each block.
         calls: of each block.
-
-    The later half of the blocks is looked at: arenas and caches fill in the earlier one. It must rise nearly every
-    time (Kendall's tau) and by enough to matter (the slope of Theil and Sen).
     """
-    if len(rss_mb) < _LEAK_BLOCKS or len(rss_mb) != len(calls):
+    if not rss_mb or len(rss_mb) != len(calls):
         return ""
-    half = len(rss_mb) // 2
-    memory = np.asarray(rss_mb[half:])
-    done = np.cumsum(calls)[half:]
-    slope = float(stats.theilslopes(memory, done)[0])
-    grown = slope * float(done[-1] - done[0])
-    if grown < max(_LEAK_MB, _LEAK_SHARE * memory[0]) or stats.kendalltau(memory, done).statistic < _RISING:
+    found = memory_growth(rss_mb, calls)
+    if not found.leaks:
         return ""
     return (
-        f"The memory grows by {1000 * slope:.3g} MB per 1000 calls (from {rss_mb[0]:.0f} to {rss_mb[-1]:.0f} MB in "
-        f"{sum(calls)} calls): a leak."
+        f"The memory grows by {found.mb_per_1000_calls:.3g} MB per 1000 calls (from {rss_mb[0]:.0f} to "
+        f"{rss_mb[-1]:.0f} MB in {sum(calls)} calls): a leak."
     )
