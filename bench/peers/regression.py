@@ -62,6 +62,7 @@ def benched(model: Path, out: Path, given: argparse.Namespace) -> float:
         runtime="onnx",
         threads=given.threads,
         time_limit_s=given.seconds,
+        min_samples=given.samples,
         out=out,
     )
     [measurement] = report.measurements
@@ -103,7 +104,8 @@ def main() -> None:
     """Measure, print and keep the table."""
     asked = parser("What report diff says of a planted slowdown and of none.", "regression")
     asked.add_argument("--tries", type=int, default=20)
-    asked.add_argument("--seconds", type=float, default=15.0, help="time limit of each bench")
+    asked.add_argument("--seconds", type=float, default=30.0, help="time limit of each bench")
+    asked.add_argument("--samples", type=int, default=300, help="at least, of each bench (--min-samples)")
     asked.add_argument("--budget", type=float, default=50.0, help="of each bench, in ms")
     asked.add_argument("--threads", type=int, default=1)
     asked.add_argument("--convolutions", type=int, default=20)
@@ -120,7 +122,7 @@ def main() -> None:
         f"Falsely called slower: {rows[0]['slower']} of {given.tries} unchanged re-runs.",
         how=f"{given.convolutions} and {given.convolutions + given.more} equal 3x3 convolutions of {CHANNELS} maps of "
         f"{given.size} x {given.size}; ONNX Runtime, {given.threads} thread(s), batch 1, budget {given.budget:g} ms, "
-        f"at most {given.seconds:g} s for a bench; `report diff` with its defaults.",
+        f"at least {given.samples} samples of each bench; `report diff` with its defaults.",
         rows=rows,
         versions=versions_of("deploytk", "onnxruntime"),
         tries=tries,

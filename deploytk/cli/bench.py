@@ -99,6 +99,12 @@ _NUMBERS = (
         show_default=True,
         help="Seconds for the whole sweep.",
     ),
+    click.option(
+        "--min-samples",
+        type=click.IntRange(0),
+        default=0,
+        help="Of each batch size within the budget, though fewer would decide: for a later `report diff`.",
+    ),
 )
 _RUNNING = (
     click.option(
@@ -223,6 +229,7 @@ def _benched(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Rep
             threads=values["threads"],
             options=values["options"],
             time_limit_s=values["time_limit"],
+            min_samples=values["min_samples"],
             require=values["require"],
             feeds=values["samples"],
             end_to_end=_end_to_end(values),

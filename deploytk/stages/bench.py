@@ -39,6 +39,7 @@ def bench(
     threads: int | Literal["auto"] | None = None,
     options: Mapping[str, str] | None = None,
     time_limit_s: float = 120.0,
+    min_samples: int = 0,
     require: Literal["any", "all"] = "any",
     out: Path,
     feeds: Path | None = None,
@@ -51,6 +52,7 @@ def bench(
         may_go_between: batch sizes between the given ones are tried too, to find the largest within the budget.
         threads: of the runtime; "auto" measures which number is fastest, None is the runtime's own choice.
         options: of the runtime, by name.
+        min_samples: of each batch size within the budget, though fewer would decide: for later comparisons.
         out: folder for the logs and the tasks of the children.
         feeds: an .npz of real samples; drawn ones are used without it.
         end_to_end: `images`, `prepare` and `after` for the boundary "end_to_end" (`bench_end_to_end`).
@@ -75,7 +77,16 @@ def bench(
             threads = found["best"]
         spec["threads"] = threads
         left_s = time_limit_s - (monotonic() - began)
-        points = swept(spec, batches, budget, left_s, out / "logs", listen, may_go_between=may_go_between)
+        points = swept(
+            spec,
+            batches,
+            budget,
+            left_s,
+            out / "logs",
+            listen,
+            may_go_between=may_go_between,
+            min_samples=min_samples,
+        )
     machine = Machine.this()
     judged = [_judged(point, artifact, machine) for point in points]
     sections["search"] = {

@@ -36,11 +36,13 @@ class Point:
     spec: dict[str, Any]
     batch: int
     budget: Budget
+    min_samples: int = 0  # nothing within the budget is decided before
     began_s: float = 0.0  # on the clock of time.monotonic
     process: BatchProcess | None = None
     status: Status = "ok"
     reason: str = ""
     verdict: Verdict | None = None
+    waiting: Verdict | None = None  # found, while more samples are taken
     looked: int = 0  # how many looks of the plan have been taken
     samples: list[float] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
@@ -133,6 +135,10 @@ class Point:
         """Judge the series where its plan says so; with `last` whatever there is, for the last time."""
         if not self.open:
             return
+        if self.waiting:
+            if last or len(self.samples) >= self.min_samples:
+                self.decide(self.waiting)
+            return
         if last:
             self.decide(self.verdict_now())
             return
@@ -144,7 +150,14 @@ class Point:
         verdict = self._judged(due[-1])
         decisive = ("fail",) if due[-1].fail_only else ("pass", "fail")
         if due[-1] == plan[-1] or verdict.status in decisive:
+            self._found(verdict)
+
+    def _found(self, verdict: Verdict) -> None:
+        """Decide now, or when as many samples are there as were asked for: they are for later comparisons."""
+        if verdict.status == "fail" or len(self.samples) >= self.min_samples:
             self.decide(verdict)
+        else:
+            self.waiting = verdict
 
     def verdict_now(self) -> Verdict:
         """The verdict on a series that is cut short: with the share of the look it was on the way to, and no band."""

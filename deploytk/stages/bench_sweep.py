@@ -48,6 +48,7 @@ class Sweep:
     time_limit_s: float
     logs: Path
     listen: Listener | None = None
+    min_samples: int = 0
     points: list[Point] = field(default_factory=list)
     began_s: float = field(default_factory=time.monotonic)
     between_left: int = _BETWEEN
@@ -86,7 +87,9 @@ class Sweep:
         sample_in_turn(self.points, lambda: self.left_s, self._tell)
 
     def _add(self, batch: int) -> Point:
-        point = Point(spec=self.spec, batch=batch, budget=self.budget, began_s=self.began_s)
+        point = Point(
+            spec=self.spec, batch=batch, budget=self.budget, min_samples=self.min_samples, began_s=self.began_s
+        )
         self.points.append(point)
         self.points.sort(key=lambda p: p.batch)
         return point
@@ -200,16 +203,20 @@ def swept(
     listen: Listener | None,
     *,
     may_go_between: bool = False,
+    min_samples: int = 0,
 ) -> list[Point]:
     """Every batch size with its verdict; no child is left behind, whatever happens.
 
     Args:
         may_go_between: other batch sizes than the listed ones may be tried, to find the largest within the budget.
+        min_samples: of each batch size within the budget, though fewer would decide.
 
     Raises:
         DeploytkError: the model or its samples cannot be used at all.
     """
-    sweep = Sweep(spec=spec, budget=budget, time_limit_s=time_limit_s, logs=logs, listen=listen)
+    sweep = Sweep(
+        spec=spec, budget=budget, time_limit_s=time_limit_s, logs=logs, listen=listen, min_samples=min_samples
+    )
     try:
         sweep.screen(batches)
         if may_go_between:

@@ -63,14 +63,14 @@ def test_tries_are_counted_by_what_report_diff_said() -> None:
 
 @pytest.mark.e2e
 def test_a_model_that_cannot_be_measured_ends_the_experiment(tmp_path: Path) -> None:
-    given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0)
+    given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0, samples=0)
     with pytest.raises(DeploytkError, match="bad_output"):
         regression.benched(tiny_onnx.nan(tmp_path / "nan.onnx"), tmp_path / "run", given)
 
 
 @pytest.mark.e2e
 def test_a_try_benches_three_times_and_asks_report_diff_twice(tmp_path: Path) -> None:
-    given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0, convolutions=4, more=40, size=16)
+    given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0, samples=0, convolutions=4, more=40, size=16)
     told = regression.tried(tmp_path, 0, given)
     assert set(told["medians_ms"]) == {"A", "A again", "B"}
     for question in ("unchanged", "planted"):

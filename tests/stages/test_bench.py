@@ -436,3 +436,10 @@ def _waits_stopped(pid: int) -> bool:
     """Whether a child of this process is or soon becomes stopped (and not ended)."""
     changed = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     return changed is not None and changed.si_code == os.CLD_STOPPED
+
+
+def test_as_many_samples_are_taken_as_are_asked_for_though_fewer_would_decide(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx")
+    few, many = (run(path, [1], min_samples=n).measurements[0] for n in (0, 240))
+    assert len(few.samples_ms) < 240 <= len(many.samples_ms)
+    assert run(path, [1], HARD, min_samples=10_000).exit_code == EXIT_OVER_BUDGET  # a failure is not drawn out
