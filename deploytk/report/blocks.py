@@ -33,7 +33,8 @@ class Cell:
 class Table:
     """A table; `brief` ones also stand in the terminal, `folded` ones are closed at first in HTML.
 
-    A narrow terminal leaves out the `spare` columns, the first named first.
+    A narrow terminal leaves out the `spare` columns, the first named first. Where the columns from `sentences_from` on
+    (0: none) are sentences, each row is a paragraph there: long sentences side by side cannot be read.
     """
 
     columns: tuple[str, ...]
@@ -42,15 +43,20 @@ class Table:
     brief: bool = False
     folded: bool = False
     spare: tuple[str, ...] = ()
+    sentences_from: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """One part of the report. `figures` are names that `plots.figures` draws, above or below the tables."""
+    """One part of the report. `figures` are names that `plots.figures` draws, above or below the tables.
+
+    The first `brief_lines` of the lines also stand in the terminal.
+    """
 
     name: str
     title: str
     lines: tuple[str, ...] = ()
+    brief_lines: int = 0
     tables: tuple[Table, ...] = ()
     figures: tuple[str, ...] = ()
     figures_below: bool = False

@@ -11,6 +11,7 @@ from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, code, number, pairs, text
 from deploytk.report.content_bench import bench_block, budget_block
 from deploytk.report.content_diff import diff_block, ratio_block
+from deploytk.report.content_load import load_block
 from deploytk.report.content_models import (
     chain_block,
     compare_block,
@@ -48,7 +49,7 @@ def blocks(report: Report) -> list[Block]:
         *compare_block(report),
         *models_block(report),
         *bench_block(report),
-        *_load(report),
+        *load_block(report),
         *npu_block(report),
         *contract_block(report),
         *parity_block(report),
@@ -71,18 +72,6 @@ def _train(report: Report) -> list[Block]:
     count = len(epochs) if isinstance(epochs, Sequence) else epochs
     lines = (f"{count} epoch{'' if count == 1 else 's'}.",) if count else ()
     return [Block(name="train", title="Training", lines=lines, tables=tables, figures=("training",))]
-
-
-def _load(report: Report) -> list[Block]:
-    """A load or a soak: its numbers as tables, its course as a figure, its windows folded away."""
-    told = report.sections.get("load")
-    if not isinstance(told, Mapping) or not told:
-        return []
-    rest = {key: value for key, value in told.items() if key != "windows"}
-    tables = _generic(rest)
-    if _is_rows(told.get("windows")):
-        tables.append(replace(_rows(told["windows"], "Course"), brief=False, folded=True))
-    return [Block(name="load", title="Load", tables=tuple(tables), figures=("load",))]
 
 
 def _unknown(report: Report) -> list[Block]:
@@ -167,6 +156,6 @@ def _reproduce(report: Report) -> list[Block]:
     if not rows:
         return []
     lines = ("Each command repeats one measurement; its log has what the library said.",)
-    title = f"{len(rows)} measurements"
+    title = f"{len(rows)} measurement{'' if len(rows) == 1 else 's'}"
     table = Table(columns=("what", "command", "log"), rows=rows, title=title, folded=len(rows) > 8)
     return [Block(name="reproduce", title="Logs, and commands to repeat", lines=lines, tables=(table,))]

@@ -47,9 +47,19 @@ def bench_block(report: Report) -> list[Block]:
     section: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
     tables = [*_verdicts(section), _table(found, report.budget), *_threads(section), *_parts(found)]
     tables += [*_failures(found), *_reasons(found)]
-    figures = ("latency", "throughput", "ecdf", "parts", "timeline", "memory")
+    by_batch = ("latency", "throughput") if len({p.batch for p in found}) > 1 else ()
+    figures = (*by_batch, "ecdf", "parts", "timeline", "memory")
     lines = bench_lines(report, section, found)
-    return [Block(name="bench", title="Latency by batch size", lines=lines, tables=tuple(tables), figures=figures)]
+    return [
+        Block(
+            name="bench",
+            title="Latency by batch size",
+            lines=lines,
+            tables=tuple(tables),
+            figures=figures,
+            brief_lines=1,
+        )
+    ]
 
 
 def _table(found: list[Point], budget: Budget | None) -> Table:
@@ -168,9 +178,14 @@ def _parts(found: list[Point]) -> list[Table]:
     """Where the time of an end-to-end call goes: the median of each part."""
     told = [p for p in found if p.split]
     names = list(dict.fromkeys(name for p in told for name in p.split))
-    rows = tuple((text(p.series), number(p.batch), *(number(p.split.get(n)) for n in names)) for p in told)
-    columns = ("artifact", "batch", *(f"{n} ms" for n in names))
-    return [Table(columns=columns, rows=rows, title="Where the time goes: the median of each part")] if told else []
+    several = len({p.series for p in told}) > 1
+    rows = tuple(
+        (*((text(p.series),) if several else ()), number(p.batch), *(number(p.split.get(n)) for n in names))
+        for p in told
+    )
+    columns = (*(("artifact",) if several else ()), "batch", *(f"{n} ms" for n in names))
+    title = "Where the time goes: the median of each part"
+    return [Table(columns=columns, rows=rows, title=title, brief=True)] if told else []
 
 
 def _failures(found: list[Point]) -> list[Table]:

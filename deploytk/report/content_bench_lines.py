@@ -30,20 +30,19 @@ def _best(section: Mapping[str, Any]) -> Iterator[str]:
     if section.get("best_batch"):
         yield f"The largest batch size within the budget is {section['best_batch']}."
     best, tied = section.get("best_throughput_batch"), section.get("tied") or ()
-    if best:
-        yield f"The best throughput within the budget is at batch size {best}{_tie(tied)}."
+    if best and len(tied) > 1:
+        listed = ", ".join(map(str, tied))
+        yield (
+            f"The smallest batch size with the best throughput within the budget is {best}: "
+            f"{listed} cannot be told apart from the best one."
+        )
+    elif best:
+        yield f"The best throughput within the budget is at batch size {best}."
     if section.get("knee_batch"):
         yield (
             f"The knee of the throughput is at batch size {section['knee_batch']}: "
             "larger ones add little to it and much to the latency."
         )
-
-
-def _tie(tied: Sequence[Any]) -> str:
-    if len(tied) < 2:
-        return ""
-    listed = ", ".join(map(str, tied))
-    return f"; {listed} cannot be told apart from the best one, and the smallest of them is named"
 
 
 def _how(section: Mapping[str, Any]) -> Iterator[str]:

@@ -101,7 +101,7 @@ def findings_block(report: Report) -> list[Block]:
         (text(f.severity, tones[f.severity]), code(f.rule), text(f.where), text(f.message), text(f.fix))
         for f in ordered
     )
-    table = Table(columns=("severity", "rule", "where", "found", "what to do"), rows=rows, brief=True)
+    table = Table(columns=("severity", "rule", "where", "found", "what to do"), rows=rows, brief=True, sentences_from=3)
     return [Block(name="findings", title="Findings", tables=(table,))] if rows else []
 
 

@@ -163,10 +163,11 @@ def _batch_axis(axes: Axes, shown: Sequence[Point]) -> None:
 
 
 def _apart(batches: Sequence[int]) -> list[str]:
-    """The labels of the batch sizes, empty where one would stand on the last one."""
+    """The labels of the batch sizes, empty where one would stand on another; the largest always has its own."""
     told: list[str] = []
     last = 0
     for batch in batches:
-        told.append(str(batch) if batch >= 1.25 * last else "")
+        fits = batch >= 1.25 * last and 1.25 * batch <= batches[-1]
+        told.append(str(batch) if fits or batch == batches[-1] else "")
         last = batch if told[-1] else last
     return told

@@ -23,7 +23,7 @@ def timeline(report: Report) -> Figure | None:
     if not shown:
         return None
     figure = Figure(figsize=(10.4, 3.6), layout="constrained")
-    warm, course = figure.subplots(1, 2, width_ratios=[1, 6])
+    warm, course = figure.subplots(1, 2, width_ratios=[1, 6], sharey=True)
     several = len({p.series for p in shown}) > 1
     for number, point in enumerate(shown):
         _course(warm, course, point, PALETTE[number % len(PALETTE)], several=several)
@@ -81,18 +81,15 @@ def _course(warm: Axes, course: Axes, point: Point, colour: str, *, several: boo
 
 
 def _finish(warm: Axes, course: Axes, shown: Sequence[Point], report: Report) -> None:
-    warm.set_title("Warm-up, call by call")
+    warm.set_title("Warm-up calls", loc="left")
     warm.set_ylabel("ms per call")
+    warm.set_xlabel("number")
     course.set_title("Samples by time: block medians, lines from the fastest to the slowest call")
     course.set_xlabel("s since the bench began")
     if report.budget is not None and report.budget.per == "batch":
         course.axhline(report.budget.latency_ms, color=BUDGET, linestyle="--", linewidth=1.2, label="budget")
     values = [s for p in shown if p.measurement for s in (*p.samples_ms, *p.measurement.warmup_ms) if s > 0]
-    for axes in (warm, course):
-        readable_scale(axes, values)
-    limits = warm.get_ylim(), course.get_ylim()
-    for axes in (warm, course):
-        axes.set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+    readable_scale(warm, values)
 
 
 def _windows(report: Report) -> list[Mapping[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from rich import box
@@ -35,8 +36,10 @@ def show(report: Report, console: Console) -> None:
             continue
         console.print()
         console.print(Text(block.title, style="bold"))
+        for line in block.lines[: block.brief_lines]:
+            console.print(Text(line))
         for table in brief:
-            console.print(_rich(_fitting(table, console.width)))
+            console.print(_sentences(table) if table.sentences_from else _rich(_fitting(table, console.width)))
     _verdict(report, console)
 
 
@@ -46,10 +49,33 @@ def _verdict(report: Report, console: Console) -> None:
     told = f" {report.title or report.command}: exit code {report.exit_code}, {EXIT_WORDS.get(report.exit_code, '')}"
     console.print()
     console.print(line + Text(told.rstrip(", ")))
-    for reason in report.verdict.reasons[:_REASONS]:
-        console.print(Text(f"  • {reason}"))
+    if report.verdict.reasons:
+        console.print(_listed(map(Text, report.verdict.reasons[:_REASONS])))
     if len(report.verdict.reasons) > _REASONS:
         console.print(Text(f"  … and {len(report.verdict.reasons) - _REASONS} more", style="dim"))
+
+
+def _sentences(table: Table) -> RichTable:
+    """Each row as a paragraph: the short cells, then each sentence on a line; all but the first after their column."""
+    told, start = [], table.sentences_from
+    for row in table.rows:
+        first = Text(" ").join(map(_cell, row[:start]))
+        rest = [
+            Text(f"{name}: ") + _cell(cell)
+            for name, cell in zip(table.columns[start + 1 :], row[start + 1 :], strict=True)
+        ]
+        told.append(first + Text(": ") + Text("\n").join([_cell(row[start]), *rest]))
+    return _listed(told)
+
+
+def _listed(told: Iterable[Text]) -> RichTable:
+    """A paragraph for each text, the lines below its bullet indented."""
+    shown = RichTable.grid(padding=(0, 1, 0, 0))
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for each in told:
+        shown.add_row("  •", each)
+    return shown
 
 
 def _fitting(table: Table, width: int) -> Table:

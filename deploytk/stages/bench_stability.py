@@ -34,6 +34,7 @@ def stability(series: Sequence[Mapping[str, Sequence[float]]], command: str = ""
     others = max(0.0, float(busy.sum() - cpu.sum())) / (cores * wall.sum()) if busy.size == wall.size else 0.0
     taken = float(stolen.sum()) / (cores * wall.sum()) if stolen.size == wall.size else 0.0
     told = {
+        "blocks": wall.size,
         "disturbed": disturbed,
         "waited": float(waited.sum() / wall.sum()),
         "others": others,
@@ -53,10 +54,12 @@ def _sentence(told: Mapping[str, float], command: str) -> str:
     if not why:
         why.append("the model's own threads waited for each other (are there more of them than cores?)")
     again = f"; on a quiet machine: {command}" if command else ""
-    return (
-        f"These figures may be unstable: in {100 * told['disturbed']:.0f} % of the blocks the model waited for a core "
-        f"({100 * told['waited']:.0f} % of the time, its threads together); {', and '.join(why)}{again}."
-    )
+    waited = f"{100 * told['waited']:.0f} % of the time, its threads together"
+    if told["blocks"] == 1:
+        how = f"the model waited for a core for {waited}"
+    else:
+        how = f"in {100 * told['disturbed']:.0f} % of the blocks the model waited for a core ({waited})"
+    return f"These figures may be unstable: {how}; {', and '.join(why)}{again}."
 
 
 def leak(rss_mb: Sequence[float], calls: Sequence[int]) -> str:

@@ -166,3 +166,57 @@ def test_a_load_is_its_numbers_and_its_course_folded() -> None:
     found = block(bench(sections={"load": {"scenario": "server", "qps": 20, "windows": windows}}), "load")
     assert [t.folded for t in found.tables] == [False, True]
     assert "server" in markdown(bench(sections={"load": {"scenario": "server", "windows": windows}}))
+
+
+def soaked() -> dict[str, Any]:
+    return {
+        "scenario": "soak",
+        "boundary": "model",
+        "duration_s": 600.0,
+        "kept": 0.25,
+        "memory": {"mb_per_1000_calls": 1.5, "over_mb": 40.0, "peak_mb": 240.0, "leaks": True},
+        "drift": {"change": 0.002, "tau": 0.1, "p_value": 0.4, "drifts": False},
+        "worst_second": {"at_s": 7.0, "p95_ms": 30.0, "rss_mb": 210.0},
+        "windows": [{"at_s": n, "p95_ms": 5.0} for n in range(3)],
+        "windows_shown": "3 of 600",
+        "throttling": {"quota_ms": 12.0},
+        "stability": {"disturbed": 1.0, "sentence": "These figures may be unstable.", "waited": 0.4},
+    }
+
+
+def test_a_soak_tells_memory_drift_and_the_worst_second_in_words() -> None:
+    found = block(bench(sections={"load": soaked()}), "load")
+    told = {t.title: {row[0].text: row[1].text for row in t.rows} for t in found.tables if not any(t.columns)}
+    assert told["Memory"]["growth per 1000 calls"] == "1.50 MB"
+    assert told["Memory"]["leaks"] == "yes"
+    assert told["Drift of the median"] == {
+        "change over the run": "0.2 %",
+        "Kendall's tau": "0.1",
+        "p": "0.4",
+        "drifts": "no",
+    }
+    assert told["Throttling"] == {"without quota (cgroup)": "12.00 ms"}
+    worst = next(t for t in found.tables if t.title == "The worst second")
+    assert worst.columns == ("at s", "p95 ms", "memory MB")
+    assert found.tables[-1].title == "Course (3 of 600 windows)"
+    assert "The verdict is on 25 % of the calls" in " ".join(found.lines)
+    assert found.lines[-1] == "These figures may be unstable."
+
+
+def test_a_server_tells_its_rates_and_where_the_time_goes_and_repeats_no_number() -> None:
+    times = [{"time": "in the queue", "p50_ms": 1.0, "p90_ms": 2.0, "p95_ms": 3.0, "p99_ms": None, "max_ms": 9.0}]
+    rates = {"requests": 200, "achieved_per_s": 17.7, "achieved_items_per_s": 17.7, "utilization": 0.0977}
+    section = {"scenario": "server", "qps": 20.0, "boundary": "end_to_end", **rates, "times": times}
+    found = block(bench(sections={"load": section}), "load")
+    assert "The clock holds everything from the image file to the result." in found.lines
+    assert [row[0].text for row in found.tables[1].rows] == ["served", "requests served", "the workers were busy for"]
+    assert found.tables[1].rows[2][1].text == "9.77 %"
+    assert [c.text for c in found.tables[2].rows[0]] == ["in the queue", "1.00", "2.00", "3.00", "–", "9.00", "–"]
+    each = block(bench(sections={"load": section | {"achieved_items_per_s": 70.8}}), "load")
+    assert "items served" in [row[0].text for row in each.tables[1].rows]
+
+
+def test_a_single_batch_size_has_no_figure_by_batch_size() -> None:
+    assert "latency" in block(bench(), "bench").figures
+    alone = bench(measurements=bench().measurements[:1])
+    assert not {"latency", "throughput"} & set(block(alone, "bench").figures)

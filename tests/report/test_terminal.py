@@ -7,10 +7,11 @@ import subprocess
 import sys
 
 import pytest
-from report_fakes import full, sections
+from report_fakes import full, measured, sections
 from rich.console import Console
 
 from deploytk.budget import Verdict
+from deploytk.measurement import Measurement
 from deploytk.report import Finding, Report
 from deploytk.report.terminal import show
 
@@ -42,6 +43,34 @@ def test_a_narrow_terminal_keeps_the_verdicts_and_the_judged_percentile() -> Non
     assert "35.68" in table
     assert "p90" not in table
     assert "cccccccccccc" in told
+
+
+def test_what_the_clock_holds_stands_above_the_latencies() -> None:
+    told = shown(full(), width=80)
+    assert told.index("Latency by batch size") < told.index("The clock holds") < told.index("p95 ms")
+
+
+def test_the_parts_of_an_end_to_end_call_are_a_line_of_a_table() -> None:
+    told = shown(
+        Report(command="bench", verdict=Verdict(status="pass"), exit_code=0, measurements=(split(),)), width=80
+    )
+    line = next(row for row in told[told.index("Where the time goes") :].splitlines() if "7.49" in row)
+    assert line.split() == ["1", "0.23", "7.49"]
+
+
+def split() -> Measurement:
+    return measured("b", 1, 8.0, parts_ms={"decode": (0.23,) * 4, "infer": (7.49,) * 4})
+
+
+def test_a_finding_is_a_paragraph_with_what_to_do_below() -> None:
+    message = " ".join(f"word{n}" for n in range(40))
+    finding = Finding(rule="BEN001", severity="warning", where="bench", message=message, fix="repeat it")
+    told = shown(Report(command="bench", verdict=Verdict(status="pass"), exit_code=0, findings=(finding,)), width=80)
+    lines = [line.rstrip() for line in told[told.index("Findings") :].splitlines()]
+    assert lines[1].startswith("  • warning BEN001 bench: word0 word1")
+    assert len(lines[1]) > 70  # the whole width, not a column of it
+    assert lines[2].startswith("    word")
+    assert "    what to do: repeat it" in lines
 
 
 def test_operators_on_the_cpu_are_counted_by_reason() -> None:

@@ -44,6 +44,12 @@ def test_threads_that_wait_for_each_other_are_not_blamed_on_others() -> None:
     assert "own threads waited for each other" in stability([blocks(0.5)])["sentence"]
 
 
+def test_a_load_that_is_one_block_says_nothing_of_blocks() -> None:
+    sentence = stability([{name: values[:1] for name, values in blocks(0.4, others=0.4).items()}])["sentence"]
+    assert "the model waited for a core for 40 % of the time" in sentence
+    assert "blocks" not in sentence
+
+
 def test_few_disturbed_blocks_are_no_reason_to_warn() -> None:
     seen = blocks(0.0)
     seen["waited_ms"][:3] = [90.0] * 3
