@@ -50,7 +50,9 @@ def _lines(told: Mapping[str, Any]) -> tuple[str, ...]:
 def _percentiles(rows: Any) -> Table:
     columns = ("point", "batch", "what", "first ms", "second ms", "ratio", "interval", "as measured", "verdict", "note")
     spare = ("note", "as measured", "first ms", "second ms")
-    return Table(columns=columns, rows=tuple(map(_percentile, rows)), brief=True, spare=spare)
+    start = 0 if len({row.get("series") for row in rows}) > 1 else 1  # one model needs no column with its name
+    cells = tuple(_percentile(row)[start:] for row in rows)
+    return Table(columns=columns[start:], rows=cells, brief=True, spare=spare)
 
 
 def _percentile(row: Mapping[str, Any]) -> tuple[Cell, ...]:

@@ -127,8 +127,13 @@ def _times(told: Any) -> Table:
 def _windows(title: str, told: Any, *, folded: bool) -> Table:
     rows = [r for r in told or () if isinstance(r, Mapping)]
     names = tuple(dict.fromkeys(str(name) for r in rows for name in r))
-    cells = tuple(tuple(number(r.get(name)) for name in names) for r in rows)
+    cells = tuple(tuple(_window_cell(name, r.get(name)) for name in names) for r in rows)
     return Table(columns=tuple(map(_heading, names)), rows=cells, title=title, brief=not folded, folded=folded)
+
+
+def _window_cell(name: str, value: Any) -> Cell:
+    counted = name in ("calls", "requests") and isinstance(value, float) and value.is_integer()
+    return number(int(value) if counted else value)
 
 
 def _course(told: Mapping[str, Any]) -> str:

@@ -154,6 +154,7 @@ def test_a_later_run_against_an_earlier_one_is_a_table_with_the_raw_ratio_beside
     assert [cells(shown, c)[0] for c in ("ratio", "as measured", "verdict", "note")] == [
         *("1.010", "1.400", "same", "only screened"),
     ]
+    assert "point" not in shown.columns  # there is only one
     lines = " ".join(block(report, "diff").lines)
     assert "for more than a tenth of the time are left out of the ratio" in lines
     assert "although these differ: x" in lines
@@ -176,7 +177,7 @@ def soaked() -> dict[str, Any]:
         "kept": 0.25,
         "memory": {"mb_per_1000_calls": 1.5, "over_mb": 40.0, "peak_mb": 240.0, "leaks": True},
         "drift": {"change": 0.002, "tau": 0.1, "p_value": 0.4, "drifts": False},
-        "worst_second": {"at_s": 7.0, "p95_ms": 30.0, "rss_mb": 210.0},
+        "worst_second": {"at_s": 7.0, "calls": 148.0, "p95_ms": 30.0, "rss_mb": 210.0},
         "windows": [{"at_s": n, "p95_ms": 5.0} for n in range(3)],
         "windows_shown": "3 of 600",
         "throttling": {"quota_ms": 12.0},
@@ -197,7 +198,8 @@ def test_a_soak_tells_memory_drift_and_the_worst_second_in_words() -> None:
     }
     assert told["Throttling"] == {"without quota (cgroup)": "12.00 ms"}
     worst = next(t for t in found.tables if t.title == "The worst second")
-    assert worst.columns == ("at s", "p95 ms", "memory MB")
+    assert worst.columns == ("at s", "calls", "p95 ms", "memory MB")
+    assert worst.rows[0][1].text == "148"
     assert found.tables[-1].title == "Course (3 of 600 windows)"
     assert "The verdict is on 25 % of the calls" in " ".join(found.lines)
     assert found.lines[-1] == "These figures may be unstable."
