@@ -16,7 +16,8 @@ Outputs = Mapping[str, np.ndarray]
 #: One call of what is measured: turn after turn with another input.
 Run = Callable[[int], Outputs]
 
-_STEADY_CALLS = 10
+#: Calls that must follow the last change: ten, or as many as half a second holds, four at least.
+_STEADY_CALLS, _STEADY_MS, _LEAST_STEADY = 10, 500.0, 4
 _LEAST_SERIES = 6
 #: A change-point counts where the medians before and after it differ by this fraction, and chance (Pettitt) is rarer.
 _CHANGED, _CHANCE = 0.05, 0.1
@@ -60,7 +61,7 @@ def _timed(run: Run, turn: int) -> float:
 
 
 def warm_up(run: Run, *, most_calls: int = 60, limit_s: float = 10.0) -> list[float]:
-    """Latencies in ms of the calls made until ten in a row show no change-point.
+    """Latencies in ms of the calls made until enough in a row show no change-point (`is_steady`).
 
     It ends after `most_calls` calls or `limit_s` seconds: the samples that follow are judged as they are.
     """
@@ -72,8 +73,11 @@ def warm_up(run: Run, *, most_calls: int = 60, limit_s: float = 10.0) -> list[fl
 
 
 def is_steady(samples: Sequence[float]) -> bool:
-    """Whether ten calls at least have followed the last change of the latency."""
-    return len(samples) - steady_from(samples) >= _STEADY_CALLS
+    """Whether enough calls have followed the last change of the latency: ten, fewer where a call takes long."""
+    steady = samples[steady_from(samples) :]
+    if len(steady) < _LEAST_STEADY:
+        return False
+    return len(steady) >= min(_STEADY_CALLS, _STEADY_MS / median(steady))
 
 
 def steady_from(samples: Sequence[float]) -> int:

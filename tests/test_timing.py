@@ -85,6 +85,13 @@ def test_steady_is_ten_calls_after_the_last_change(samples: list[float], steady:
     assert timing.is_steady(samples) is steady
 
 
+def test_slow_calls_are_steady_after_half_a_second_of_them() -> None:
+    assert timing.is_steady([120.0] * 5)
+    assert not timing.is_steady([120.0] * 4)
+    assert timing.is_steady([900.0] * 4)
+    assert not timing.is_steady([900.0] * 3)
+
+
 def test_a_change_is_found_where_it_is() -> None:
     assert timing.steady_from([9.0] * 20 + [5.0] * 10) == 20
     assert timing.steady_from([20.0] * 8 + [9.0] * 20 + [5.0] * 15) == 28

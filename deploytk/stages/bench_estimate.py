@@ -40,6 +40,12 @@ def estimated(artifact: Artifact, budget: Budget) -> tuple[Measurement, Verdict]
     )
     if not usable or time_ms is None:
         return measurement, Verdict(status="fail", reasons=(_no_time(time_ms, npu, cpu),))
+    if budget.boundary != "model":
+        reason = (
+            f"Vela estimates {time_ms:.4g} ms for the model alone; the budget is from the image file to the result, "
+            "and nothing says how long the rest takes on the device."
+        )
+        return measurement, Verdict(status="inconclusive", reasons=(reason,))
     where = f"Vela estimates {time_ms:.4g} ms on {told.get('accelerator', 'the NPU')} (estimated, not measured)"
     if time_ms < budget.latency_ms:
         return measurement, Verdict(status="pass", reasons=(f"{where}: under {budget.latency_ms:g} ms.",))

@@ -113,7 +113,12 @@ class Point:
         self.blocks.append(len(said["samples_ms"]))
         self.calls.append(len(said["samples_ms"]) + len(said["lead_ms"]))
         self.warmup += said["lead_ms"]
-        for name in ("at_s", "wall_ms", "cpu_ms", "waited_ms", "busy_ms", "stolen_ms", "rss_mb", "energy_j"):
+        # What the block used is told for its samples: the calls that led in had their part of it.
+        part = self.blocks[-1] / self.calls[-1]
+        for name in ("wall_ms", "cpu_ms", "waited_ms", "busy_ms", "stolen_ms", "energy_j"):
+            if said.get(name) is not None:
+                self.used.setdefault(name, []).append(part * said[name])
+        for name in ("at_s", "rss_mb"):
             if said.get(name) is not None:
                 self.used.setdefault(name, []).append(said[name])
         for name, values in said.get("parts_ms", {}).items():
@@ -198,11 +203,11 @@ class Point:
             self.process.close()
             self.process = None
 
-    def looks_within(self) -> bool:
-        """Whether the samples so far lie within the budget; no proof."""
+    def looks_within(self, share: float = 1.0) -> bool:
+        """Whether the samples so far lie within the budget, or this share of it; no proof."""
         if self.verdict is not None:
             return self.verdict.status == "pass"
-        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= self.limit_ms
+        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= share * self.limit_ms
 
     def proof_s(self) -> float:
         """About how long it takes to show that this point is within the budget: the nearer it is, the longer."""

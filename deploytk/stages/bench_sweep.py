@@ -33,6 +33,8 @@ _LOOKED_AT = 5
 _BETWEEN = 4
 #: Aimed at between the listed batch sizes, as a share of the budget: nearer to it a proof takes long.
 _AIM = 0.85
+#: What looks within this share of the budget clearly does; above the others nothing is tried before they are decided.
+_CLEARLY = 0.9
 #: What is tried between the listed ones is proved where that takes at most this share of the time limit.
 _PROOF_SHARE = 0.1
 #: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
@@ -148,11 +150,11 @@ class Sweep:
 def between(points: Sequence[Point]) -> int | None:
     """The batch size to try next, None where nothing is left to try.
 
-    It lies between the largest that is (or looks) within the budget and the next larger one that was tried: where a
+    It lies between the largest that is (or clearly looks) within the budget and the next larger one tried: where a
     straight line between their latencies comes near the budget, or half-way where the larger one ran out of memory or
     was not worth proving.
     """
-    within = [p for p in points if p.status == "ok" and p.looks_within()]
+    within = [p for p in points if p.status == "ok" and p.looks_within(_CLEARLY)]
     if not within:
         return None
     low = max(within, key=lambda p: p.batch)

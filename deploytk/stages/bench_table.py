@@ -93,9 +93,15 @@ def _per_item(point: Point) -> list[list[float]]:
     return [[ms / point.batch for ms in block] for block in point.in_blocks]
 
 
-def overall(judged: Sequence[Judged], rows: Sequence[Row], budget: Budget, require: str) -> Verdict:
-    """One verdict for all batch sizes: `any` wants one of them within the budget, `all` wants every one."""
-    first = _all(rows) if require == "all" else _any(rows, budget)
+def overall(
+    judged: Sequence[Judged], rows: Sequence[Row], budget: Budget, require: str, tied: Sequence[int] = ()
+) -> Verdict:
+    """One verdict for all batch sizes: `any` wants one of them within the budget, `all` wants every one.
+
+    Args:
+        tied: the batch sizes with the best throughput, as `throughputs` tells them.
+    """
+    first = _all(rows) if require == "all" else _any(rows, budget, tied)
     return Verdict(status=first.status, reasons=(*first.reasons, *_sentences(judged)))
 
 
@@ -108,9 +114,9 @@ def _all(rows: Sequence[Row]) -> Verdict:
     return Verdict(status="inconclusive", reasons=("Not every batch size could be shown to be within the budget.",))
 
 
-def _any(rows: Sequence[Row], budget: Budget) -> Verdict:
+def _any(rows: Sequence[Row], budget: Budget, tied: Sequence[int]) -> Verdict:
     if any(r["verdict"] == "pass" for r in rows):
-        return Verdict(status="pass", reasons=(_summary(rows),))
+        return Verdict(status="pass", reasons=(_summary(rows, tied),))
     # Where the smallest batch misses the budget for a whole batch, a larger one does.
     smallest_misses = budget.per == "batch" and (rows[0]["status"], rows[0]["verdict"]) == ("ok", "fail")
     if smallest_misses or all(r["verdict"] == "fail" for r in rows if r["status"] != "not_run"):
@@ -118,13 +124,15 @@ def _any(rows: Sequence[Row], budget: Budget) -> Verdict:
     return Verdict(status="inconclusive", reasons=("No batch size could be shown to be within the budget.",))
 
 
-def _summary(rows: Sequence[Row]) -> str:
+def _summary(rows: Sequence[Row], tied: Sequence[int]) -> str:
     if rows[0]["kind"] == "estimated":
         return "The estimated time is within the budget; it is an estimate of the compiler's, not a measurement."
     told = f"The largest batch within the budget is {best_batch(rows)}"
-    best = max((r for r in rows if r["verdict"] == "pass"), key=lambda r: r["items_per_second"] or 0.0)
-    if best["items_per_second"]:
-        told += f"; the best throughput within it is {best['items_per_second']:.4g} items/s, at batch {best['batch']}"
+    best = tied[0] if tied else None
+    throughput = next((r["items_per_second"] for r in rows if r["batch"] == best), None)
+    if throughput:
+        told += f"; the best throughput within it is {throughput:.4g} items/s, at batch {best}"
+        told += f" (tied: {', '.join(map(str, tied))})" if len(tied) > 1 else ""
     missing = [r["batch"] for r in rows if (r["status"], r["verdict"]) == ("ok", "fail")]
     return f"{told}; batch {min(missing)} misses it." if missing else f"{told}."
 

@@ -105,6 +105,7 @@ def _bench(
         time_limit_s=profile.bench.time_limit_s,
         require=profile.bench.require,
         feeds=feeds,
+        end_to_end={"images": [str(profile.data.path)]} if profile.budget.boundary == "end_to_end" else None,
         out=out,
         listen=listen,
     )

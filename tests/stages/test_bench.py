@@ -368,6 +368,17 @@ def test_an_estimate_over_the_budget_exits_3(tmp_path: Path) -> None:
     assert run(compiled(tmp_path), [1], Budget(latency_ms=10)).exit_code == EXIT_OVER_BUDGET
 
 
+def test_an_estimate_says_nothing_about_a_budget_from_the_file_to_the_result(tmp_path: Path) -> None:
+    report = run(compiled(tmp_path), [1], Budget(latency_ms=50, boundary="end_to_end"))
+    assert report.exit_code == EXIT_INCONCLUSIVE
+    assert "for the model alone" in report.verdict.reasons[-1]
+
+
+def test_end_to_end_without_images_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give --images FOLDER"):
+        run(tiny_onnx.conv(tmp_path / "m.onnx"), [1], Budget(boundary="end_to_end"))
+
+
 @pytest.mark.parametrize("time_ms", [None, 0.0, -1.0, "12"])
 def test_no_estimate_or_zero_ms_is_a_failure_and_never_a_pass(tmp_path: Path, time_ms: Any) -> None:
     report = run(compiled(tmp_path, time_ms=time_ms), [1])
