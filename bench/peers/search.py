@@ -1,6 +1,6 @@
 """What the search over batch sizes saves: the naive sweep and `deploytk bench --batches 1..64` on the same model.
 
-python bench/peers/search.py [--budget 50 200] [--model PATH]        # writes bench/results/search.{json,md}
+python bench/peers/search.py [--budget 40 50 70] [--model PATH]        # writes bench/results/search.{json,md}
 
 The naive sweep is what one writes in an afternoon: for each batch size a process that loads the model, calls it 10
 times to warm up and 100 times for the clock, and the 95th percentile against the budget.
@@ -130,7 +130,7 @@ def main() -> None:
     asked = parser("The naive sweep over batch sizes and deploytk's search.", "search")
     asked.add_argument("--model", type=Path, default=MODELS / "yolov8n-320.onnx")
     asked.add_argument("--batches", default="1..64")
-    asked.add_argument("--budget", type=float, nargs="+", default=[50.0, 200.0], help="in ms")
+    asked.add_argument("--budget", type=float, nargs="+", default=[40.0, 50.0, 70.0], help="in ms")
     asked.add_argument("--threads", type=int, default=2)
     asked.add_argument("--calls", type=int, default=CALLS, help="of the naive sweep at each batch size")
     asked.add_argument("--time-limit", type=float, default=120.0, help="of each search, in seconds")
