@@ -22,7 +22,7 @@ SCREEN_BLOCKS = 3
 #: Slow models get fewer calls per block than `CALLS`.
 BLOCK_S = 1.0
 #: A call of at least this long needs none to lead it in: what a pause costs is little of it.
-_LONG_MS = 20.0
+_LONG_MS = 100.0
 #: A block is led in by calls for about this long, and by this many at most.
 _LEAD_MS, _MOST_LEAD = 5.0, 50
 #: These say nothing about the model's latency.
