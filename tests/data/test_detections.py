@@ -16,7 +16,7 @@ pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 SIZE = (160, 160)
 ANCHORS = 525  # 20 * 20 + 10 * 10 + 5 * 5
-TRAINED = Path(__file__).resolve().parents[2] / "runs/shared"
+TRAINED = Path(__file__).resolve().parents[2] / "runs/demo/run"
 
 
 def spec(
@@ -307,10 +307,10 @@ def test_other_outputs_ask_for_a_word(shapes: list[tuple[int, ...]], after: Afte
 
 
 def _trained(runtime: object) -> tuple[object, tuple[int, int]]:
-    """The detector that somebody trained in runs/shared."""
+    """The detector of `make demo`."""
     model = TRAINED / "export/onnx/model.onnx"
     if not model.is_file():
-        pytest.skip("no trained detector: train one with deploytk into runs/shared and export it")
+        pytest.skip("no trained detector: make demo makes one")
     session = runtime.open_session(model, batch=1, threads=2)  # type: ignore[attr-defined]
     return session, tuple(session.inputs[0].shape[2:])
 
