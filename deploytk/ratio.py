@@ -2,7 +2,7 @@
 
 No distribution is assumed: bounds are order statistics of what was measured, their ranks from the binomial
 distribution of an effective number of samples. Where that number is too small, the interval is open (0 below,
-infinity above); for the median of one of two runs, batch means stand in, which assume more.
+infinity above); for the median and what is faster of one of two runs, batch means stand in, which assume more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _ENOUGH_MERGED = 12
 #: A lag-1 correlation is never taken for more than this: the effective number of blocks stays above zero.
 _MOST_ALIKE = 0.99
 #: For batch means: so many stretches, of so many blocks at least.
-_STRETCHES, _BLOCKS_EACH = 8, 3
+_STRETCHES, _BLOCKS_EACH = 6, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +110,9 @@ def _located(blocks: Sequence[Sequence[float]], percent: float, confidence: floa
     samples = _latencies([s for block in filled for s in block])
     counts = [len(block) for block in filled]
     low, high = _bounds(samples, counts, percent, confidence)
-    if percent == 50.0 and not (low > 0 and math.isfinite(high)):
-        low, high = _batch_means(samples, counts, confidence)
-    value = float(np.median(samples)) if percent == 50.0 else percentile(samples.tolist(), percent)
+    if percent <= 50.0 and not (low > 0 and math.isfinite(high)):
+        low, high = _batch_means(samples, counts, percent, confidence)
+    value = _at(samples, percent)
     return math.log(value), math.log(low) if low > 0 else -math.inf, math.log(high)
 
 
@@ -127,20 +127,25 @@ def _bounds(samples: np.ndarray, counts: list[int], percent: float, confidence: 
     return low, high
 
 
-def _batch_means(samples: np.ndarray, counts: list[int], confidence: float) -> tuple[float, float]:
-    """Bounds on the median of a series that drifts; open for few blocks.
+def _at(samples: np.ndarray, percent: float) -> float:
+    """The percentile; the middle of both where the median lies between two samples."""
+    return float(np.median(samples)) if percent == 50.0 else percentile(samples.tolist(), percent)
 
-    Such a series has few independent samples, be the drift as small as it likes. Its time is cut into eight stretches,
-    and their medians are taken for independent: the method of batch means (Conway 1963, Management Science 10:47),
-    Student's t with 7 degrees of freedom, on logarithms. A drift that goes on after the measurement is not in it.
+
+def _batch_means(samples: np.ndarray, counts: list[int], percent: float, confidence: float) -> tuple[float, float]:
+    """Bounds on a percentile (the median or a lower one) of a series that drifts; open for few blocks.
+
+    Such a series has few independent samples, be the drift as small as it likes. Its time is cut into six stretches,
+    and their percentiles are taken for independent: the method of batch means (Conway 1963, Management Science 10:47),
+    Student's t with 5 degrees of freedom, on logarithms. A drift that goes on after the measurement is not in it.
     """
     if len(counts) < _STRETCHES * _BLOCKS_EACH:
         return 0.0, math.inf
     ends = np.cumsum(counts)
     cuts = [0, *(int(ends[len(counts) * (i + 1) // _STRETCHES - 1]) for i in range(_STRETCHES))]
-    levels = np.log([np.median(samples[a:b]) for a, b in itertools.pairwise(cuts)])
+    levels = np.log([_at(samples[a:b], percent) for a, b in itertools.pairwise(cuts)])
     wide = float(special.stdtrit(_STRETCHES - 1, 0.5 + confidence / 2) * levels.std(ddof=1) / math.sqrt(_STRETCHES))
-    middle = float(np.median(samples))
+    middle = _at(samples, percent)
     return middle * math.exp(-wide), middle * math.exp(wide)
 
 

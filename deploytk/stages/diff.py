@@ -13,7 +13,7 @@ from deploytk.files import sha256_of
 from deploytk.report import Report
 from deploytk.report.loading import report_from, report_in
 from deploytk.report.points import Point, points
-from deploytk.stages.diff_points import Question, Row, compared, values
+from deploytk.stages.diff_points import UNHINDERED, Question, Row, compared, suspicious, values
 from deploytk.stages.diff_settings import differences, doubts
 
 _BROKEN = ("crash", "oom", "timeout", "bad_output", "fixed_batch")
@@ -122,7 +122,7 @@ def _loaded(path: Path) -> Report:
 
 def _question(old: Report, new: Report, count: int, confidence: float, tolerance: float) -> Question:
     judged = next((r.budget.percentile for r in (new, old) if r.budget), 95.0)
-    percents = tuple(dict.fromkeys((50.0, judged)))
+    percents = tuple(dict.fromkeys((UNHINDERED, 50.0, judged)))
     return Question(
         percents=percents,
         confidence=1 - (1 - confidence) / (count * len(percents)),
@@ -207,11 +207,12 @@ def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str],
 def _open(rows: Sequence[Row], tolerance: float) -> list[Row]:
     """The undecided rows that keep the whole from being decided.
 
-    Points that were only screened do not, where others were measured in full; nor does a tail that is not beyond noise.
+    Points that were only screened do not, where others were measured in full; nor do slower calls that are not beyond
+    noise.
     """
     full = [r for r in rows if r["refined"]] or rows
     undecided = [r for r in full if r["verdict"] == "undecided"]
-    return [r for r in undecided if r["what"] in ("p50", "estimate") or (r["low"] > 1 and r["ratio"] > 1 + tolerance)]
+    return [r for r in undecided if r["decides"] or suspicious(r["low"], r["ratio"], tolerance)]
 
 
 def _where(row: Row) -> str:
