@@ -115,7 +115,7 @@ class Child:
         """Look at the outputs of each input once (of two where time is short), then call until steady.
 
         Args:
-            least: two calls are enough, for a batch size that is only looked at.
+            least: one call is enough, for a batch size that is only looked at.
         """
         first_ms = 0.0
         stop_at = time.monotonic() + min(limit_s, _LOOK_S)
@@ -124,7 +124,7 @@ class Child:
             self.measured.run(turn)
             first_ms = first_ms or (time.perf_counter_ns() - began) / 1e6
             self._look_at(turn)
-            if turn and (least or time.monotonic() > stop_at):
+            if least or (turn and time.monotonic() > stop_at):
                 break
         _stop_if(self.first.same_for_all())
         warmup = [] if least else timing.warm_up(self.measured.run, limit_s=limit_s)

@@ -22,7 +22,7 @@ from deploytk.stages import bench_table
 from deploytk.stages.bench import CLOSED_LOOP, findings, nothing_left_of_bad_input
 from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_stability import stability
-from deploytk.stages.bench_sweep import ROUND_S
+from deploytk.stages.bench_worth import ROUND_S
 from deploytk.worker import Listener
 
 #: After how many rounds the ratios are judged; each look has an equal part of the error allowed.

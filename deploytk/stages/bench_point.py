@@ -209,13 +209,6 @@ class Point:
             return self.verdict.status == "pass"
         return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= share * self.limit_ms
 
-    def proof_s(self) -> float:
-        """About how long it takes to show that this point is within the budget: the nearer it is, the longer."""
-        share = percentile(self.samples, self.budget.percentile) / self.limit_ms
-        passing = [k for k in plan_for(self.budget) if not k.fail_only]
-        look = next((k for k in passing if share < k.band[0]), passing[-1])
-        return look.rounds * CALLS * (self.typical_ms or 0.0) / 1000
-
     def measurement(self, artifact: Artifact, machine: Machine) -> Measurement:
         """What was measured, keyed to the artifact's sha256."""
         energy = self.used.get("energy_j")

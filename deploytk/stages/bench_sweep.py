@@ -1,18 +1,19 @@
 """The search over batch sizes: screen each with few samples, go between the listed ones, prove the ones in question.
 
 1. Screening, upwards: every batch size is opened in a process of its own, warmed up and given three short blocks. One
-   that plainly misses the budget is decided by them. Batch sizes above it are only looked at (two calls), for the
+   that plainly misses the budget is decided by them. Batch sizes above it are only looked at (a few calls), for the
    curve of the throughput, as far as that is cheap.
-2. Between the largest that looks within the budget and the smallest that does not, others are tried. What is too near
-   the budget there is only looked at: a proof would take longer than all the rest.
+2. Between the largest that looks within the budget and the smallest that does not, others are tried whose proof is
+   cheap (`bench_worth`).
 3. Whatever may be within the budget is sampled in blocks that are spread over time, in turn with the others, until
-   the verdict is decided or the time limit is reached.
+   the verdict is decided or the time limit is reached. A search `1..64` that has found a batch size within the budget
+   leaves open what lies on the budget, and says how to get its proof.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,23 +21,17 @@ from typing import Any
 import psutil
 
 from deploytk.budget import Budget
+from deploytk.stages import bench_worth
 from deploytk.stages.bench_point import SCREEN_BLOCKS, Point
+from deploytk.stages.bench_worth import ROUND_S
 from deploytk.worker import Listener
 
-#: A round lasts at least this long, so that fast models are not measured within one blink of the machine.
-ROUND_S = 0.1
 #: Shares of the time limit: for screening, and for one batch size that is over the budget already.
 _SCREEN_SHARE, _CURVE_SHARE = 0.5, 0.08
 #: What a batch size that is only looked at costs, in calls.
-_LOOKED_AT = 5
+_LOOKED_AT = 4
 #: Batch sizes tried between the listed ones.
 _BETWEEN = 4
-#: Aimed at between the listed batch sizes, as a share of the budget: nearer to it a proof takes long.
-_AIM = 0.85
-#: What looks within this share of the budget clearly does; above the others nothing is tried before they are decided.
-_CLEARLY = 0.9
-#: What is tried between the listed ones is proved where that takes at most this share of the time limit.
-_PROOF_SHARE = 0.1
 #: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
 _MEMORY_FACTOR = 2.0
 
@@ -51,8 +46,10 @@ class Sweep:
     logs: Path
     listen: Listener | None = None
     min_samples: int = 0
+    is_search: bool = False  # and no list of batch sizes that are all to be proved
+    listed: Sequence[int] = ()
     points: list[Point] = field(default_factory=list)
-    began_s: float = field(default_factory=time.monotonic)
+    began_s: float = field(default_factory=lambda: time.monotonic())
     between_left: int = _BETWEEN
 
     @property
@@ -63,6 +60,7 @@ class Sweep:
     def screen(self, batches: Sequence[int]) -> None:
         """Open and screen the batch sizes upwards, until memory or half of the time is gone."""
         stop = ""
+        self.listed = batches
         for done, batch in enumerate(batches):
             self._tell(done, len(batches), f"screening batch {batch}")
             stop = stop or self._no_time_for_more(batches[:done])
@@ -75,18 +73,48 @@ class Sweep:
     def between(self) -> None:
         """Try batch sizes between the largest that looks within the budget and the next one known to be over it."""
         while self.between_left:
-            batch = between(self.points)
+            batch = bench_worth.between(self.points, self._is_cheap)
             if batch is None or self.left_s < self.time_limit_s * _SCREEN_SHARE / 2:
                 return
             self._tell(len(self.points), None, f"screening batch {batch}")
             self.between_left -= 1
-            point = self._screened(batch)
-            if point.open and not (point.looks_within() and point.proof_s() <= self.time_limit_s * _PROOF_SHARE):
-                point.decide(point.verdict_now())
+            self._screened(batch)
 
     def sample(self) -> None:
-        """Take blocks of the open batch sizes in turn until all are decided or the time limit is reached."""
-        sample_in_turn(self.points, lambda: self.left_s, self._tell)
+        """Take a block of each open point per round, another one first each time, until none is open or time is up."""
+        done = 0
+        while (asked := self._asked()) and self.left_s > 0:
+            done += 1
+            self._tell(done, None, f"sampling batch {', '.join(str(p.batch) for p in asked)}")
+            until = time.monotonic() + ROUND_S
+            first = done % len(asked)
+            for point in (*asked[first:], *asked[:first]):
+                if point.block(timeout_s=self.left_s):
+                    point.look()
+            time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
+        for point in self.points:
+            point.look(last=True)
+
+    def _asked(self) -> list[Point]:
+        """The open points. In a search, those on the budget wait for the others, and are left open once one passes."""
+        asked = [p for p in self.points if p.open]
+        if not self.is_search:
+            return asked
+        left_s = {p.batch: bench_worth.proof_left_s(p, self.points) for p in asked}
+        most_s = {
+            p.batch: bench_worth.affordable_s(self.time_limit_s, between=p.batch not in self.listed) for p in asked
+        }
+        near = [p for p in asked if left_s[p.batch] > most_s[p.batch]]
+        if any(p.verdict and p.verdict.status == "pass" for p in self.points):
+            for point in near:
+                point.decide(bench_worth.left_open(point, left_s[point.batch]))
+        return [p for p in asked if p not in near] or [p for p in near if p.open]
+
+    def _is_cheap(self, share: float, call_ms: float) -> bool:
+        """Whether a batch size between the listed ones can be proved in its share of the time limit."""
+        return bench_worth.proof_s(self.budget, share, call_ms) <= bench_worth.affordable_s(
+            self.time_limit_s, between=True
+        )
 
     def _add(self, batch: int) -> Point:
         point = Point(
@@ -147,53 +175,11 @@ class Sweep:
             self.listen({"done": done, "total": total, "text": text})
 
 
-def between(points: Sequence[Point]) -> int | None:
-    """The batch size to try next, None where nothing is left to try.
-
-    It lies between the largest that is (or clearly looks) within the budget and the next larger one tried: where a
-    straight line between their latencies comes near the budget, or half-way where the larger one ran out of memory or
-    was not worth proving.
-    """
-    within = [p for p in points if p.status == "ok" and p.looks_within(_CLEARLY)]
-    if not within:
-        return None
-    low = max(within, key=lambda p: p.batch)
-    over = [p for p in points if p.batch > low.batch and (p.samples or p.status == "oom")]
-    if not over:
-        return None
-    high = min(over, key=lambda p: p.batch)
-    gap = high.batch - low.batch
-    if gap < 2:
-        return None
-    rise = (high.typical_ms or 0.0) - (low.typical_ms or 0.0)
-    room = _AIM * low.limit_ms - (low.typical_ms or 0.0)
-    share = room / rise if _missed(high) and rise > 0 else 0.5
-    return min(high.batch - 1, max(low.batch + 1, low.batch + int(share * gap)))
-
-
 def _missed(point: Point) -> bool:
     """Whether the point was measured, and is or looks over the budget."""
     if point.status != "ok" or not point.samples:
         return False
     return point.verdict.status == "fail" if point.verdict else not point.looks_within()
-
-
-def sample_in_turn(
-    points: Sequence[Point], left_s: Callable[[], float], tell: Callable[[int, int | None, str], None]
-) -> None:
-    """Take one block of each open point per round, another one first each time, until none is open or time is up."""
-    done = 0
-    while (asked := [p for p in points if p.open]) and left_s() > 0:
-        done += 1
-        tell(done, None, f"sampling batch {', '.join(str(p.batch) for p in asked)}")
-        until = time.monotonic() + ROUND_S
-        first = done % len(asked)
-        for point in (*asked[first:], *asked[:first]):
-            if point.block(timeout_s=left_s()):
-                point.look()
-        time.sleep(max(0.0, min(until - time.monotonic(), left_s())))
-    for point in points:
-        point.look(last=True)
 
 
 def swept(
@@ -217,7 +203,13 @@ def swept(
         DeploytkError: the model or its samples cannot be used at all.
     """
     sweep = Sweep(
-        spec=spec, budget=budget, time_limit_s=time_limit_s, logs=logs, listen=listen, min_samples=min_samples
+        spec=spec,
+        budget=budget,
+        time_limit_s=time_limit_s,
+        logs=logs,
+        listen=listen,
+        min_samples=min_samples,
+        is_search=may_go_between,
     )
     try:
         sweep.screen(batches)
