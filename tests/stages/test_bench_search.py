@@ -215,7 +215,7 @@ def test_per_item_no_batch_size_is_skipped() -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.floats(0.5, 40.0), st.floats(0.0, 20.0), st.floats(20.0, 100.0))
+@given(st.floats(0.5, 40.0), st.floats(0.0, 20.0), st.floats(20.0, 50.0))
 def test_on_any_straight_line_every_listed_batch_is_told_right(per_item: float, fixed: float, limit_ms: float) -> None:
     curve = linear(per_item, fixed)
     points, _ = searched(curve, Budget(latency_ms=limit_ms))
