@@ -63,7 +63,7 @@ def cut_short(simulated: Told, _replayed: Told) -> str:
 
 
 def _held_out(replayed: Told) -> dict[str, Told]:
-    return {r["recording"]: r for r in replayed["recordings"] if r["use"] == "held out"}
+    return {r["recording"]: r for r in replayed["recordings"] if r["use"] != "shaped on"}
 
 
 def spread(_simulated: Told, replayed: Told) -> str:

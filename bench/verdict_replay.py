@@ -30,6 +30,8 @@ Array = npt.NDArray[Any]
 RECORDINGS = Path(__file__).parent / "recordings"
 #: The rule was shaped with an eye on the recordings of these hours; all others are held out.
 SHAPED_ON = ("_a", "_b")
+#: Made on another day than those, on a machine that nobody else in the work space used.
+ANOTHER_DAY = ("_f",)
 #: At least so much of a recording; a look always has its own blocks.
 PARTS = (0.0, 0.125, 0.25, 0.5, 1.0)
 
@@ -42,6 +44,11 @@ def recordings() -> dict[str, Array]:
 def held_out(name: str) -> bool:
     """Whether the recording was made or looked at only after the rule was settled."""
     return not name.endswith(SHAPED_ON)
+
+
+def another_day(name: str) -> bool:
+    """Whether the recording was made on another day than those that the rule was shaped on."""
+    return name.endswith(ANOTHER_DAY)
 
 
 def drawn(rng: np.random.Generator, latencies: Array, rounds: int, draws: int) -> tuple[Array, Array]:
@@ -74,13 +81,17 @@ def replay(latencies: Array, *, draws: int, part: float = 1.0, seed: int = 1) ->
     return found
 
 
+def _use(name: str) -> str:
+    return "another day" if another_day(name) else "held out" if held_out(name) else "shaped on"
+
+
 def described(name: str, latencies: Array) -> Row:
     """What a recording is like: how long, how slow, and how alike are calls next to and far from each other."""
     over = (latencies > np.quantile(latencies, 0.95)).astype(float)
     stretch = latencies.size // plan_for(Budget())[-1].rounds
     return {
         "recording": name,
-        "use": "held out" if held_out(name) else "shaped on",
+        "use": _use(name),
         "calls": float(latencies.size),
         "seconds": float(latencies.sum() / 1000),
         "p50 ms": f"{np.median(latencies):.3g}",

@@ -118,6 +118,22 @@ def test_a_held_out_recording_is_judged_without_error(name: str) -> None:
     assert told["at the budget"]["fail"] <= 5.0
 
 
+OTHER_DAY = [name for name in RECORDINGS if verdict_replay.another_day(name)]
+
+
+@pytest.mark.parametrize("name", OTHER_DAY)
+def test_a_recording_of_another_day_ten_per_cent_within_the_budget_passes(name: str) -> None:
+    told = verdict_replay.replay(RECORDINGS[name], draws=RUNS)
+    assert told["10 % under"]["pass"] >= 80.0
+    assert told["10 % over"]["pass"] <= 2.0
+
+
+def test_there_are_recordings_of_another_day_and_other_models() -> None:
+    shaped = {name.split("_")[0] for name in RECORDINGS if not verdict_replay.held_out(name)}
+    assert len(OTHER_DAY) >= 4
+    assert any(name.split("_")[0] not in shaped for name in OTHER_DAY)
+
+
 #: Below this share of slow calls (of 5 % allowed) the plan's 1536 calls are enough on recordings with bursts.
 FEW_SLOW = 2.0
 

@@ -100,15 +100,14 @@ class Sweep:
         asked = [p for p in self.points if p.open]
         if not self.is_search:
             return asked
-        left_s = {p.batch: bench_worth.proof_left_s(p, self.points) for p in asked}
-        most_s = {
-            p.batch: bench_worth.affordable_s(self.time_limit_s, between=p.batch not in self.listed) for p in asked
-        }
-        near = [p for p in asked if left_s[p.batch] > most_s[p.batch]]
+        near = [p for p in asked if bench_worth.is_too_dear(p, self.points, self._affordable_s(p))]
         if any(p.verdict and p.verdict.status == "pass" for p in self.points):
             for point in near:
-                point.decide(bench_worth.left_open(point, left_s[point.batch]))
+                point.decide(bench_worth.left_open(point, self.points))
         return [p for p in asked if p not in near] or [p for p in near if p.open]
+
+    def _affordable_s(self, point: Point) -> float:
+        return bench_worth.affordable_s(self.time_limit_s, between=point.batch not in self.listed)
 
     def _is_cheap(self, share: float, call_ms: float) -> bool:
         """Whether a batch size between the listed ones can be proved in its share of the time limit."""

@@ -43,22 +43,26 @@ def judged_ms(point: Point, points: Sequence[Point]) -> float:
     return tail * (point.typical_ms or 0.0)
 
 
-def proof_left_s(point: Point, points: Sequence[Point]) -> float:
-    """About how long the proof of a point will still take; 0 while too few blocks tell."""
+def is_too_dear(point: Point, points: Sequence[Point], most_s: float) -> bool:
+    """Whether the proof of a point has taken `most_s`, or would still take as long; False while too few blocks tell."""
     if len(point.blocks) < _TOLD_AFTER or point.waiting:
-        return 0.0
-    share = judged_ms(point, points) / point.limit_ms
-    return proof_s(point.budget, share, point.typical_ms or 0.0) - sum(point.samples) / 1000
+        return False
+    spent_s = sum(point.samples) / 1000
+    return spent_s > most_s or _proof_in_all_s(point, points) - spent_s > most_s
 
 
-def left_open(point: Point, left_s: float) -> Verdict:
-    """The verdict on a point whose proof is not worth the `left_s` seconds that it would still take."""
+def _proof_in_all_s(point: Point, points: Sequence[Point]) -> float:
+    return proof_s(point.budget, judged_ms(point, points) / point.limit_ms, point.typical_ms or 0.0)
+
+
+def left_open(point: Point, points: Sequence[Point]) -> Verdict:
+    """The verdict on a point whose proof is not worth what it costs."""
     now = point.verdict_now()
     if now.status != "inconclusive":
         return now
     why = (
-        f"So near the budget that a proof would take about {left_s:.0f} s more, which is left out of a search; "
-        f"for the proof: --batches {point.batch}."
+        f"So near the budget, or so unsteady, that a search does not go on (a proof takes "
+        f"{_proof_in_all_s(point, points):.0f} s or more); for the proof: --batches {point.batch}."
     )
     return Verdict(status=now.status, reasons=(*now.reasons, why))
 
