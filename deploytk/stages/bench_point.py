@@ -86,11 +86,15 @@ class Point:
         self.log, self.command = str(self.process.log), self.process.command
         return self.ask(timeout_s, do="open") and self.ask(timeout_s, do="warm", limit_s=warm_s, least=least)
 
-    def block(self, *, timeout_s: float, calls: int | None = None) -> bool:
-        """Take a block of samples; whether they came. One begun in time may end a little after the limit."""
+    def block(self, *, timeout_s: float, calls: int | None = None, alone: bool = False) -> bool:
+        """Take a block of samples; whether they came. One begun in time may end a little after the limit.
+
+        Args:
+            alone: nothing else is measured in turn with it.
+        """
         calls = calls or self._calls()
         usual_s = calls * max(self.samples or self.warmup, default=0.0) / 1000
-        return self.ask(max(timeout_s, 5.0 + 10 * usual_s), do="block", calls=calls, lead=self._lead())
+        return self.ask(max(timeout_s, 5.0 + 10 * usual_s), do="block", calls=calls, lead=self._lead(alone))
 
     def ask(self, timeout_s: float, **command: Any) -> bool:
         """Whether the child answered with a result; what it said is kept."""
@@ -128,10 +132,13 @@ class Point:
         """How many calls a block of this batch size has."""
         return max(2, min(CALLS, int(1000 * BLOCK_S / (self.typical_ms or 1.0))))
 
-    def _lead(self) -> int:
-        """How many calls lead a block in, drawn so that they fall into step with nothing that comes every so often."""
+    def _lead(self, alone: bool) -> int:
+        """How many calls lead a block in, drawn so that they fall into step with nothing that comes every so often.
+
+        None where a call takes long, or where no other model ran since the last block and a call is no blink.
+        """
         typical = self.typical_ms or 1.0
-        if typical >= _LONG_MS:
+        if typical >= (_LEAD_MS if alone else _LONG_MS):
             return 0
         most = min(_MOST_LEAD, math.ceil(_LEAD_MS / typical))
         return self.random.randint(math.ceil(most / 2), most)

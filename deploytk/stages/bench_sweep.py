@@ -89,7 +89,7 @@ class Sweep:
             until = time.monotonic() + ROUND_S
             first = done % len(asked)
             for point in (*asked[first:], *asked[:first]):
-                if point.block(timeout_s=self.left_s):
+                if point.block(timeout_s=self.left_s, alone=len(asked) == 1):
                     point.look()
             time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
         for point in self.points:

@@ -18,6 +18,8 @@ from deploytk.stages.bench_point import Point
 ROUND_S = 0.1
 #: A proof may take this share of the time limit for a batch size of the search, and this for one it tries between them.
 _PROOF, _PROOF_BETWEEN = 0.3, 0.08
+#: A percentile between these shares of the budget lies on it: only the whole plan tells its side, if anything does.
+_ON_IT = (0.9, 1.1)
 #: How near the budget a batch size is can be said after so many blocks.
 _TOLD_AFTER = 8
 #: What looks within this share of the budget clearly does; above the others nothing is tried before they are decided.
@@ -44,15 +46,21 @@ def judged_ms(point: Point, points: Sequence[Point]) -> float:
 
 
 def is_too_dear(point: Point, points: Sequence[Point], most_s: float) -> bool:
-    """Whether the proof of a point has taken `most_s`, or would still take as long; False while too few blocks tell."""
+    """Whether a point lies on the budget, or its proof has taken `most_s` or would take longer.
+
+    False while too few blocks tell, and before the first look that can decide a clear case.
+    """
     if len(point.blocks) < _TOLD_AFTER or point.waiting:
         return False
-    spent_s = sum(point.samples) / 1000
-    return spent_s > most_s or _proof_in_all_s(point, points) - spent_s > most_s
+    most_s = max(most_s, proof_s(point.budget, 0.0, point.typical_ms or 0.0))
+    return max(_proof_in_all_s(point, points), sum(point.samples) / 1000) > most_s
 
 
 def _proof_in_all_s(point: Point, points: Sequence[Point]) -> float:
-    return proof_s(point.budget, judged_ms(point, points) / point.limit_ms, point.typical_ms or 0.0)
+    """About how long the proof of a point takes; on the budget it takes the whole plan."""
+    share = judged_ms(point, points) / point.limit_ms
+    on_it = _ON_IT[0] < share < _ON_IT[1]
+    return proof_s(point.budget, 1.0 if on_it else share, point.typical_ms or 0.0)
 
 
 def left_open(point: Point, points: Sequence[Point]) -> Verdict:
