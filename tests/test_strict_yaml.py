@@ -38,7 +38,7 @@ def written(folder: Path, text: str) -> Path:
     ("text", "told"),
     [
         ("title: t\nprats: []\n", "w.yaml:2: unknown key 'prats'; did you mean 'parts'?"),
-        ("title: t\nparts:\n  - {weight: 1}\n  - wait: 2\n", "w.yaml:4: parts.1: unknown key 'wait'; known: weight"),
+        ("title: t\nparts:\n  - {weight: 1}\n  - tall: 2\n", "w.yaml:4: parts.1: unknown key 'tall'; known: weight"),
         ("title: t\nbest:\n  weigth: 1\n", "w.yaml:3: best: unknown key 'weigth'; did you mean 'weight'?"),
         ("title: t\nbest: {weight: heavy}\n", "w.yaml:2: best.weight: Input should be a valid number"),
         ("title: t\nparts: [3]\n", "w.yaml:2: parts.0: must be a mapping of keys to values (got 3)"),
