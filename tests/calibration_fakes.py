@@ -17,7 +17,7 @@ def picture(path: Path, level: int, seed: int, side: int = 24) -> Path:
     return path
 
 
-def yolo(folder: Path, labels: Sequence[int | None], val: int = 3, classes: int = 3) -> Path:
+def yolo(folder: Path, labels: Sequence[int | None], val: int = 3, classes: int | None = None) -> Path:
     """The data.yaml of a detection set: training images from dark to bright, with one box (or none) each."""
     for n, label in enumerate(labels):
         picture(folder / f"images/train/{n:03d}.png", n * 255 // len(labels), n)
@@ -27,7 +27,8 @@ def yolo(folder: Path, labels: Sequence[int | None], val: int = 3, classes: int 
             text.write_text(f"{label} 0.5 0.5 0.2 0.2\n", encoding="utf-8")
     for n in range(val):
         picture(folder / f"images/val/{n:03d}.png", 128, 1000 + n)
-    names = ", ".join(f"c{n}" for n in range(classes))
+    named = classes or 1 + max(label or 0 for label in labels)
+    names = ", ".join(f"c{n}" for n in range(named))
     (folder / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: [{names}]\n", encoding="utf-8")
     return folder / "data.yaml"
 

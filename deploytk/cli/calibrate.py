@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from deploytk.cli.common import errors_told, print_json, reporting
+from deploytk.cli.common import errors_told, print_json, progress, reporting
+from deploytk.errors import InputError
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -65,8 +66,9 @@ def make(data: Path, name: str, samples: int, imgsz: int | None, prepare: Path |
     from deploytk.stages import calibrate as stage
 
     if imgsz is not None and prepare is not None:
-        raise click.UsageError("--imgsz and --prepare: give one of them; the file says the size")
-    return stage.make(data, name=name, samples=samples, imgsz=imgsz, prepare=prepare, seed=seed, out=out)
+        raise InputError("--imgsz and --prepare: give one of them; the file says the size")
+    with progress("looking at the images"):
+        return stage.make(data, name=name, samples=samples, imgsz=imgsz, prepare=prepare, seed=seed, out=out)
 
 
 @calibrate.command()
@@ -80,7 +82,8 @@ def check(name: str) -> Report:
     """
     from deploytk.stages import calibrate as stage
 
-    return stage.check(name)
+    with progress("looking at the images"):
+        return stage.check(name)
 
 
 @calibrate.command("list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +14,8 @@ from deploytk.errors import InputError
 from deploytk.files import sha256_of_value, write_text
 
 FILE = "set.yaml"
+#: No line of a set.yaml is broken.
+_WIDTH = 2**30
 
 Sum = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _WORDS = strict_yaml.Words(what="set.yaml of a calibration set")
@@ -105,6 +107,11 @@ _EDITED = "was it edited by hand? Make the set again with: deploytk calibrate ma
 def write(path: Path, told: SetFile) -> None:
     """Write the set.yaml: one line for each sample."""
     values = told.model_dump(mode="json", by_alias=True, exclude_none=True)
-    # Lists and mappings that hold nothing but scalars stand on one line.
-    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=2**30)
-    write_text(path, text)
+    samples = values.pop("samples")
+    head = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, default_flow_style=None, width=_WIDTH)
+    lines = [f"- {_on_one_line(sample)}" for sample in samples]
+    write_text(path, f"{head}samples:\n{''.join(lines)}")
+
+
+def _on_one_line(value: dict[str, Any]) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=True, width=_WIDTH)

@@ -8,6 +8,7 @@ from typing import Any
 from deploytk.budget import Verdict
 from deploytk.data import calibration, calibration_making, labelled, preparation_file
 from deploytk.data.calibration import CalibrationSet
+from deploytk.data.calibration_file import FILE
 from deploytk.data.labelled import Pool
 from deploytk.data.preparation import Preparation, Task
 from deploytk.errors import InputError
@@ -67,8 +68,9 @@ def _preparation(pool: Pool, imgsz: int | None, prepare: Path | None) -> Prepara
 
 def _refuse_other(made: CalibrationSet) -> None:
     """Nothing, where no other set stands in the folder; a broken one may be replaced."""
+    file = made.folder / FILE
     try:
-        before = calibration.load(str(made.folder))
+        before = calibration.load(str(file)) if file.is_file() else made
     except InputError:
         return
     if before.sha256 != made.sha256:
@@ -161,6 +163,8 @@ def _facts(found: CalibrationSet) -> dict[str, Any]:
         "preparation_sha256": told.preparation_sha256,
         "evaluation": told.evaluation.model_dump(mode="json"),
         "classes": told.coverage.classes,
-        "brightness": told.coverage.brightness.model_dump(mode="json"),
-        "brightness_of_train": told.coverage.brightness_of_train.model_dump(mode="json"),
+        "brightness": [
+            {"of": "the samples", **told.coverage.brightness.model_dump()},
+            {"of": "the training split", **told.coverage.brightness_of_train.model_dump()},
+        ],
     }

@@ -1,4 +1,4 @@
-"""`calibrate`: what is short is said, what was used stays what it was, and a check sees what has become of the files."""
+"""`calibrate`: what is short is said, what was used stays what it was, a check sees what has become of the files."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def test_a_set_is_made_told_and_listed(tmp_path: Path) -> None:
 
 
 def test_fewer_images_than_asked_and_classes_without_a_sample_are_said(tmp_path: Path) -> None:
-    report = made(yolo(tmp_path, [0, 1] * 5), samples=64)
+    report = made(yolo(tmp_path, [0, 1] * 5, classes=3), samples=64)
     assert rules(report) == ["CAL001", "CAL002"]
     assert "64 samples asked for, 10 different images" in report.verdict.reasons[2]
     assert "no sample has c2 (1 of 3 classes)" in report.verdict.reasons[3]
 
 
 def test_without_an_evaluation_split_nothing_is_said_to_be_proved(tmp_path: Path) -> None:
-    assert rules(made(folders(tmp_path, train="", val=""))) == ["CAL003"]
+    assert rules(made(folders(tmp_path / "data", train="", val=""))) == ["CAL003"]
     assert rules(calibrate.check("mine")) == ["CAL003"]
 
 
@@ -73,6 +73,12 @@ def test_a_set_that_was_made_does_not_become_another_one(tmp_path: Path) -> None
     with pytest.raises(InputError, match="another calibration set of this name stands here"):
         made(data, seed=1)
     assert calibrate.check("mine").sections["calibration"]["sha256"] == first
+
+
+def test_a_set_of_the_same_name_in_another_folder_is_in_nobodys_way(tmp_path: Path) -> None:
+    data = yolo(tmp_path / "data", [0] * 30)
+    made(data)
+    assert made(data, seed=1, out=Path()).exit_code == EXIT_PASS
 
 
 def test_a_broken_set_is_listed_as_broken_and_may_be_made_again(tmp_path: Path) -> None:
