@@ -14,6 +14,7 @@ from deploytk import __version__
 #: name -> (module:command, the line that `deploytk --help` shows): help needs no command's module.
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("deploytk.cli.train:train", "Train the model of a profile."),
+    "calibrate": ("deploytk.cli.calibrate:calibrate", "Make, list and check the image sets that set INT8 ranges."),
     "export": ("deploytk.cli.export:export", "Make the model of a run ready for a target."),
     "check": ("deploytk.cli.check:check", "Check activations and NPU placement of any model file."),
     "bench": ("deploytk.cli.bench:bench", "Measure latency by batch size and judge it against a budget."),

@@ -109,6 +109,11 @@ class Preparation(BaseModel):
         """Of all of the settings: equal where equal inputs come out."""
         return sha256_of_value(self.model_dump(mode="json"))
 
+    @property
+    def summary(self) -> str:
+        """In a few words: `letterbox 320x640 rgb, float32 nchw` (height x width)."""
+        return f"{self.kind} {self.size[0]}x{self.size[1]} {self.colour}, {self.dtype} {self.layout}"
+
     @staticmethod
     def for_input(spec: TensorSpec, task: Task) -> Preparation:
         """The usual preparation for an image input of a model.

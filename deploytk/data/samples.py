@@ -7,20 +7,17 @@ bilinear, centred on grey 114.
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from deploytk.data import preparation
+from deploytk.data.choice import LEAST_TRAIN, covering
 from deploytk.data.dataset import Dataset, Sample
 from deploytk.data.preparation import Placed as Placed
 from deploytk.errors import InputError
-
-#: With fewer images the ranges of an INT8 model are guesses.
-LEAST_TRAIN = 8
 
 
 def letterbox(image: np.ndarray, size: int) -> tuple[np.ndarray, Placed]:
@@ -71,19 +68,6 @@ def choose(data: Dataset, split: str, count: int, seed: int) -> list[Sample]:
         )
     order = list(range(len(samples)))
     random.Random(seed).shuffle(order)
-    first = _covering(samples, order)
+    first = covering([{b.label for b in s.boxes} for s in samples], order)
     chosen = list(dict.fromkeys([*first, *order]))[:count]
     return [samples[i] for i in chosen]
-
-
-def _covering(samples: Sequence[Sample], order: Sequence[int]) -> list[int]:
-    """For each class, the rarest first, one image that has it, unless one chosen before has it."""
-    images = Counter(label for s in samples for label in {b.label for b in s.boxes})
-    chosen: list[int] = []
-    covered: set[int] = set()
-    for label in sorted(images, key=lambda name: (images[name], name)):
-        if label not in covered:
-            index = next(i for i in order if any(b.label == label for b in samples[i].boxes))
-            chosen.append(index)
-            covered |= {b.label for b in samples[index].boxes}
-    return chosen

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from deploytk import plugins, resources
+from deploytk import plugins, resources, strict_yaml
 from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Budget, Status, Verdict
 from deploytk.errors import DeploytkError, InputError
@@ -18,6 +18,10 @@ from deploytk.stages.bench import bench
 from deploytk.worker import Listener
 
 Say = Callable[[str], None]
+
+_WORDS = strict_yaml.Words(
+    what="suite", malformed="no readable YAML", unknown="unknown key {path}", missing="Field required"
+)
 
 
 class Entry(BaseModel):
@@ -59,28 +63,11 @@ def load(name: str) -> Suite:
     Raises:
         InputError: no such suite, no YAML, or a key or value that is wrong.
     """
-    import yaml
-
     path = Path(name) if name.endswith((".yaml", ".yml")) else resources.folder("bench/suites") / f"{name}.yaml"
     if not path.is_file():
         shipped = sorted(p.stem for p in resources.folder("bench/suites").glob("*.yaml"))
         raise InputError(plugins.unknown("suite", name, shipped))
-    try:
-        told = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no readable YAML: {error}") from error
-    try:
-        return Suite.model_validate(told)
-    except ValidationError as error:
-        raise InputError("; ".join(_wrong(path, e) for e in error.errors())) from error
-
-
-def _wrong(path: Path, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"])
-    if error["type"] != "extra_forbidden":
-        return f"{path}: {where}: {error['msg']}"
-    known = [*Suite.model_fields, *Entry.model_fields, *Budget.model_fields]
-    return f"{path}: unknown key {where}{plugins.suggestion(str(error['loc'][-1]), known)}"
+    return strict_yaml.read(Suite, path, _WORDS)
 
 
 def suite(wanted: Suite, out: Path, *, say: Say, listen: Listener | None = None) -> Report:

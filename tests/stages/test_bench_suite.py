@@ -57,7 +57,7 @@ def test_an_entry_that_cannot_be_run_fails_the_suite_and_the_others_are_measured
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("title: t\nentires: []\n", r"unknown key entires; did you mean 'entries'\?"),
+        ("title: t\nentires: []\n", r"s\.yaml:2: unknown key entires; did you mean 'entries'\?"),
         ("title: t\nentries: [{model: a.onnx, runtime: onnx}]\n", "did you mean 'runtimes'"),
         ("title: t\nentries: []\n", "entries: Tuple should have at least 1 item"),
         ("title: t\nbatches: 64..1\nentries: [{model: a.onnx}]\n", "the range runs backwards"),
