@@ -46,6 +46,17 @@ class Steps:
             listen=self.listen,
         )
 
+    def calibration(self) -> dict[str, Any]:
+        """The calibration set that the profile names, or the run's own: path, sha256, images."""
+        found: dict[str, Any] = self.call(
+            "calibration",
+            "calibration",
+            profile=self.raw,
+            run=str(self.run.path),
+            name=self.profile.calibration.name,
+        )
+        return found
+
     def made(
         self,
         path: Path,

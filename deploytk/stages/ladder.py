@@ -19,7 +19,7 @@ KEPT_IN_FLOAT = (1, 3, 8, 16)
 ALIKE_DB = 3.0
 
 Way = Literal["quantize", "accuracy_control"]
-#: met: taken. dropped: lost too much accuracy. slower: than float. refused: no working INT8 model. failed: the step died.
+#: met: taken. dropped: lost too much accuracy. slower: than float. refused: no working INT8 model. failed: a crash.
 Outcome = Literal["met", "dropped", "slower", "refused", "failed"]
 
 #: What a target tells of one layer that is INT8 alone: node, op and sqnr_db.
@@ -33,7 +33,7 @@ class Rung:
     name: str
     what: str  # in words: "3 layers in float"
     way: Way = "quantize"
-    recipe: Recipe = Recipe()
+    recipe: Recipe = field(default_factory=Recipe)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +70,13 @@ class Ladder:
     """The rungs that a target has.
 
     Args:
-        sensitivities: measures how much each layer loses, worst first; called when full INT8 was not enough. None
-            where the target cannot keep a layer in float.
-        head: the name that the nodes of the detect head begin with.
+        sensitive: the layers that a target can keep in float, the one to keep first at the front: measured when full
+            INT8 was not enough. None where the target cannot keep any.
         corrections: tried in this order, with the layers of the best attempt so far in float.
         accuracy_control: whether the target can search by itself for layers to keep in float.
     """
 
-    sensitivities: Callable[[], Sequence[Sensitivity]] | None
-    head: str = ""
+    sensitive: Callable[[], Sequence[str]] | None = None
     corrections: tuple[Correction, ...] = ()
     accuracy_control: bool = False
 
@@ -100,8 +98,18 @@ def taken(attempts: Sequence[Attempt]) -> Attempt | None:
     return next((a for a in attempts if a.outcome == "met"), None)
 
 
+def least_lost(attempts: Sequence[Attempt]) -> Attempt | None:
+    """The attempt that kept most of the accuracy; None where none could be scored."""
+    scored = [a for a in attempts if a.drop is not None]
+    return min(scored, key=lambda a: a.drop or 0.0, default=None)
+
+
 def ranked(sensitivities: Sequence[Sensitivity], head: str) -> list[str]:
-    """The nodes, the one that loses most first; among alike ones those of the detect head."""
+    """The nodes, the one that loses most first; among alike ones those of the detect head.
+
+    Args:
+        head: what the names of the head's nodes begin with; "" where the model has none.
+    """
 
     def place(told: Sensitivity) -> tuple[float, bool, float]:
         in_head = bool(head) and str(told["node"]).startswith(head)
@@ -113,8 +121,8 @@ def ranked(sensitivities: Sequence[Sensitivity], head: str) -> list[str]:
 def _rungs(ladder: Ladder, made: Sequence[Attempt]) -> Iterator[Rung]:
     """Every rung up to float. `made` grows while this is read: later rungs build on the best attempt before them."""
     yield Rung(name="full", what="full INT8")
-    if ladder.sensitivities and not _slower_than_any(made):
-        yield from _kept_in_float(ranked(ladder.sensitivities(), ladder.head))
+    if ladder.sensitive and not _slower_throughout(made):
+        yield from _kept_in_float(ladder.sensitive())
     best = _best(made)
     for correction in ladder.corrections:
         what = f"{correction.replace('_', ' ')}{_layers(best)}"
@@ -137,8 +145,7 @@ def _layers(recipe: Recipe) -> str:
 
 def _best(made: Sequence[Attempt]) -> Recipe:
     """The recipe of the attempt that lost least; where none could be scored, that of the last one."""
-    scored = [a for a in made if a.drop is not None and a.outcome != "slower"]
-    return min(scored, key=lambda a: a.drop or 0.0).rung.recipe if scored else made[-1].rung.recipe
+    return (least_lost([a for a in made if a.outcome != "slower"]) or made[-1]).rung.recipe
 
 
 def _hopeless(rung: Rung, made: Sequence[Attempt]) -> bool:
@@ -151,6 +158,6 @@ def _hopeless(rung: Rung, made: Sequence[Attempt]) -> bool:
     )
 
 
-def _slower_than_any(made: Sequence[Attempt]) -> bool:
+def _slower_throughout(made: Sequence[Attempt]) -> bool:
     """Whether full INT8 was slower than float: then no layer's sensitivity needs to be measured."""
     return any(a.outcome == "slower" and not a.rung.recipe.float_nodes for a in made)

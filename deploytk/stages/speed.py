@@ -20,7 +20,7 @@ TIME_LIMIT_S = 40.0
 def beside_float(
     model: Artifact, rival: Artifact, runtime: str, feeds: Path, out: Path, listen: Listener | None = None
 ) -> dict[str, Any]:
-    """`model`'s latency over `rival`'s at batch 1: ratio, low, high, rounds, verdict, and what it was measured on.
+    """`model`'s latency over `rival`'s at batch 1: ratio, low, high, rounds, verdict, both medians in ms, measured_on.
 
     The verdict is "slower" or "faster" where the whole interval says so, otherwise "undecided". A model that could
     not be run has no ratio, but its status as verdict, and a reason.
@@ -30,10 +30,7 @@ def beside_float(
         out: folder for the children's logs.
     """
     report = bench_compare.compare(
-        [
-            bench_compare.Contender(artifact=a, spec=spec_of(a, runtime=runtime, feeds=feeds))
-            for a in (rival, model)
-        ],
+        [bench_compare.Contender(artifact=a, spec=spec_of(a, runtime=runtime, feeds=feeds)) for a in (rival, model)],
         budget=Budget(),
         batches=[1],
         tolerance=0.0,
@@ -43,7 +40,9 @@ def beside_float(
     )
     row = report.sections["ratio"]["rows"][0]
     told = {name: row[name] for name in ("ratio", "low", "high", "rounds", "verdict", "reason") if name in row}
-    return {**plain(told), "measured_on": measured_on(rival)}  # an open interval has no end that JSON knows
+    float_ms, ms = (m.percentile_ms(50) for m in report.measurements)
+    # An open interval has an end that JSON does not know, hence `plain`.
+    return {**plain({**told, "float_ms": float_ms, "ms": ms}), "measured_on": measured_on(rival)}
 
 
 def measured_on(rival: Artifact) -> dict[str, Any]:

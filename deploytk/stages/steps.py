@@ -5,15 +5,16 @@ Here backends and targets meet: each function loads both by name and hands the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deploytk import plugins
-from deploytk.files import written_whole
-from deploytk.profile import Profile
+from deploytk.data import calibration as calibration_sets
+from deploytk.files import plain, write_json, written_whole
+from deploytk.recipe import Recipe
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -38,13 +39,52 @@ def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
     plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
 
 
-def quantize(profile: dict[str, Any], target: str, run: str, model: str, out: str) -> dict[str, Any]:
-    """Write the INT8 version of a float model, its ranges from real training images; facts about how it went."""
-    wanted = Profile.model_validate(profile)
-    backend = plugins.load("backends", wanted.backend)
-    images = backend.samples(profile, "train", wanted.calibration.samples, wanted.calibration.seed, run)
-    feeds: Iterator[np.ndarray] = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in images)
-    facts: dict[str, Any] = plugins.load("targets", target).quantize(Path(model), feeds, Path(out))
+def calibration(profile: dict[str, Any], run: str, name: str | None) -> dict[str, Any]:
+    """The calibration set of that name, or the one the run makes from its own training split: path, sha256, images."""
+    found = calibration_sets.load(name) if name else calibration_sets.for_profile(profile, run)
+    return {"path": str(found.folder), "sha256": found.sha256, "images": len(found.samples)}
+
+
+def quantize_graph(target: str, model: str, out: str, recipe: dict[str, Any], calibration: str) -> dict[str, Any]:
+    """Write the INT8 version of a target's float model; facts about how it went."""
+    feeds = calibration_sets.load(calibration).feeds
+    facts: dict[str, Any] = plugins.load("targets", target).quantize_graph(
+        Path(model), feeds, Path(out), Recipe.from_dict(recipe)
+    )
+    return facts
+
+
+def sensitivities(
+    target: str, model: str, out: str, calibration: str, images: int, backend: str, checkpoint: str
+) -> None:
+    """Write what the outputs lose by each layer that is INT8 alone ({"layers": worst first}), and the head's prefix."""
+    feeds = calibration_sets.load(calibration).feeds
+    layers = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
+    head = plugins.load("backends", backend).describe(Path(checkpoint))["sections"]["head"][0]
+    write_json(Path(out), plain({"layers": layers, "head": f"/model.{head}/"}))
+
+
+def accuracy_controlled(
+    profile: dict[str, Any],
+    run: str,
+    checkpoint: str,
+    target: str,
+    model: str,
+    out: str,
+    calibration: str,
+    metric: str,
+    max_drop: float,
+) -> dict[str, Any]:
+    """Write the INT8 version that the target's own accuracy control finds, at most `max_drop` of `metric` lost."""
+    backend = plugins.load("backends", profile["backend"])
+
+    def validate(predict: Predict) -> float:
+        return float(backend.score(predict, profile, Path(checkpoint), run)[metric])
+
+    feeds = calibration_sets.load(calibration).feeds
+    facts: dict[str, Any] = plugins.load("targets", target).with_accuracy_control(
+        Path(model), feeds, validate, max_drop, Path(out)
+    )
     return facts
 
 
