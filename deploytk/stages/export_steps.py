@@ -48,13 +48,8 @@ class Steps:
 
     def calibration(self) -> dict[str, Any]:
         """The calibration set that the profile names, or the run's own: path, sha256, images."""
-        found: dict[str, Any] = self.call(
-            "calibration",
-            "calibration",
-            profile=self.raw,
-            run=str(self.run.path),
-            name=self.profile.calibration.name,
-        )
+        kwargs = {"profile": self.raw, "run": str(self.run.path)}
+        found: dict[str, Any] = self.call("calibration", "calibration", **kwargs)
         return found
 
     def made(

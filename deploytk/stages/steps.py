@@ -39,8 +39,9 @@ def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
     plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
 
 
-def calibration(profile: dict[str, Any], run: str, name: str | None) -> dict[str, Any]:
-    """The calibration set of that name, or the one the run makes from its own training split: path, sha256, images."""
+def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
+    """The calibration set the profile names, or one the run makes of its own training split: path, sha256, images."""
+    name = profile["calibration"]["name"]
     found = calibration_sets.load(name) if name else calibration_sets.for_profile(profile, run)
     return {"path": str(found.folder), "sha256": found.sha256, "images": len(found.samples)}
 
