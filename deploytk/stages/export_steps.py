@@ -46,12 +46,6 @@ class Steps:
             listen=self.listen,
         )
 
-    def calibration(self) -> dict[str, Any]:
-        """The calibration set that the profile names, or the run's own: path, sha256, images."""
-        kwargs = {"profile": self.raw, "run": str(self.run.path)}
-        found: dict[str, Any] = self.call("calibration", "calibration", **kwargs)
-        return found
-
     def made(
         self,
         path: Path,

@@ -13,13 +13,15 @@ from typing import Any
 from deploytk import plugins
 from deploytk.artifact import Artifact, finished, sidecar
 from deploytk.errors import ParityFailed, StepFailed
-from deploytk.files import write_json, written_whole
+from deploytk.files import parts_of, size_of, write_json, written_whole
 from deploytk.recipe import Correction
 from deploytk.stages import ladder, proof, speed
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.ladder import Attempt, Ladder, Outcome, Rung
 from deploytk.stages.real_inputs import real_inputs
 
+#: What runs in child processes.
+STEPS = "deploytk.stages.int8_steps"
 #: With how many images of the calibration set the sensitivity of each layer is measured.
 SENSITIVITY_IMAGES = 4
 #: Lost accuracy is compared with what is allowed up to the rounding of a sum of floats.
@@ -48,7 +50,7 @@ ABILITIES = {
         layers_in_float=True,
     ),
     "openvino": Abilities(
-        format="openvino",
+        format="openvino-xml",
         suffix=".xml",
         runtime="openvino",
         corrections=("percentile", "smooth_quant", "fast_bias"),
@@ -99,7 +101,7 @@ class _Climber:
         self.can = ABILITIES[target]
         self.allowed = steps.profile.budget.max_accuracy_drop
         self.distributions = (*steps.backend.DISTRIBUTIONS, *plugins.load("targets", target).DISTRIBUTIONS)
-        self.calibration = steps.calibration()
+        self.calibration = steps.call(f"{STEPS}:calibration", "calibration", profile=steps.raw, run=str(steps.run.path))
         self.sensitivities: list[dict[str, Any]] = []
 
     def ladder(self) -> Ladder:
@@ -162,10 +164,12 @@ class _Climber:
         name = f"quantize-{self.target}-{rung.name}"
         facts: dict[str, Any]
         if rung.way == "quantize":
-            facts = self.steps.call("quantize_graph", name, recipe=rung.recipe.as_dict(), **where)
+            facts = self.steps.call(f"{STEPS}:quantize_graph", name, recipe=rung.recipe.as_dict(), **where)
             return facts
         run = {"profile": self.steps.raw, "run": str(self.steps.run.path), "checkpoint": str(self.steps.run.model)}
-        facts = self.steps.call("accuracy_controlled", name, metric=proof.METRIC, max_drop=self.allowed, **run, **where)
+        facts = self.steps.call(
+            f"{STEPS}:accuracy_controlled", name, metric=proof.METRIC, max_drop=self.allowed, **run, **where
+        )
         return facts
 
     def _timed(self, made: Artifact) -> Artifact:
@@ -188,7 +192,7 @@ class _Climber:
             out,
             self.model,
             lambda: self.steps.call(
-                "sensitivities",
+                f"{STEPS}:sensitivities",
                 f"sensitivities-{self.target}",
                 calibration=self.calibration["path"],
                 **kwargs,
@@ -225,7 +229,7 @@ def judged(rung: Rung, made: Artifact, source: Artifact, allowed: float) -> Atte
         metric=after,
         drop=before - after,
         speed=told,
-        size_bytes=sum(file.stat().st_size for file in _files(made.path)),
+        size_bytes=size_of(made.path),
         seconds=made.settings.get("seconds", 0.0),
         artifact=made,
     )
@@ -246,7 +250,7 @@ def _in_words(told: dict[str, Any]) -> str:
 def _in_place(made: Artifact, out: Path, told: dict[str, Any]) -> Artifact:
     """A copy of the artifact at `out`, with the whole ladder in its lineage."""
     if finished(out, made.key) is None:
-        for file in _files(made.path):
+        for file in parts_of(made.path):
             with written_whole(out.with_suffix(file.suffix)) as partial:
                 shutil.copyfile(file, partial)
     placed = replace(made, path=out, settings={**made.settings, "ladder": told})
@@ -254,12 +258,7 @@ def _in_place(made: Artifact, out: Path, told: dict[str, Any]) -> Artifact:
     return placed
 
 
-def _files(model: Path) -> list[Path]:
-    """The files of a model: an OpenVINO IR has its weights in a second one."""
-    return [file for file in (model, model.with_suffix(".bin")) if file.is_file()]
-
-
 def _removed(model: Path) -> None:
     """Take away what an earlier export left: it must not pass for this one's."""
-    for file in (*_files(model), sidecar(model)):
+    for file in (*parts_of(model), sidecar(model)):
         file.unlink(missing_ok=True)

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from deploytk import plugins
-from deploytk.data import calibration as calibration_sets
-from deploytk.files import plain, write_json, written_whole
-from deploytk.recipe import Recipe
+from deploytk.files import written_whole
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -37,56 +35,6 @@ def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
     described = source.describe(Path(checkpoint))
     module = source.torch_module(Path(checkpoint))
     plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
-
-
-def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
-    """The calibration set the profile names, or one the run makes of its own training split: path, sha256, images."""
-    name = profile["calibration"]["name"]
-    found = calibration_sets.load(name) if name else calibration_sets.for_profile(profile, run)
-    return {"path": str(found.folder), "sha256": found.sha256, "images": len(found.samples)}
-
-
-def quantize_graph(target: str, model: str, out: str, recipe: dict[str, Any], calibration: str) -> dict[str, Any]:
-    """Write the INT8 version of a target's float model; facts about how it went."""
-    feeds = calibration_sets.load(calibration).feeds
-    facts: dict[str, Any] = plugins.load("targets", target).quantize_graph(
-        Path(model), feeds, Path(out), Recipe.from_dict(recipe)
-    )
-    return facts
-
-
-def sensitivities(
-    target: str, model: str, out: str, calibration: str, images: int, backend: str, checkpoint: str
-) -> None:
-    """Write what the outputs lose by each layer that is INT8 alone ({"layers": worst first}), and the head's prefix."""
-    feeds = calibration_sets.load(calibration).feeds
-    layers = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
-    head = plugins.load("backends", backend).describe(Path(checkpoint))["sections"]["head"][0]
-    write_json(Path(out), plain({"layers": layers, "head": f"/model.{head}/"}))
-
-
-def accuracy_controlled(
-    profile: dict[str, Any],
-    run: str,
-    checkpoint: str,
-    target: str,
-    model: str,
-    out: str,
-    calibration: str,
-    metric: str,
-    max_drop: float,
-) -> dict[str, Any]:
-    """Write the INT8 version that the target's own accuracy control finds, at most `max_drop` of `metric` lost."""
-    backend = plugins.load("backends", profile["backend"])
-
-    def validate(predict: Predict) -> float:
-        return float(backend.score(predict, profile, Path(checkpoint), run)[metric])
-
-    feeds = calibration_sets.load(calibration).feeds
-    facts: dict[str, Any] = plugins.load("targets", target).with_accuracy_control(
-        Path(model), feeds, validate, max_drop, Path(out)
-    )
-    return facts
 
 
 def real_inputs(profile: dict[str, Any], run: str, count: int, out: str) -> None:

@@ -50,7 +50,7 @@ class FakeSteps(Steps):
         )
 
     def call(self, function: str, name: str, **kwargs: Any) -> Any:  # noqa: ARG002
-        return getattr(self, f"_{function}")(**kwargs)
+        return getattr(self, f"_{function.rpartition(':')[2]}")(**kwargs)
 
     def _calibration(self, **_: Any) -> dict[str, Any]:
         return {"path": "calibration/pills", "sha256": "c" * 64, "images": 128}
