@@ -24,10 +24,9 @@ def ladder_block(report: Report) -> list[Block]:
 def _lines(told: Mapping[str, Any]) -> Iterator[str]:
     met = [a for a in told["attempts"] if a.get("outcome") == "met"]
     yield f"Taken: {met[0]['what']}." if met else "None was good enough: the float model stays what it was."
-    yield (
-        f"{told['metric']} of the trained model: {told['source']:.3f}; {100 * told['max_drop']:.3g} points of it may be "
-        "lost. Times are of batch 1, measured in turns with the float model on this machine."
-    )
+    allowed = f"{100 * told['max_drop']:.3g} of its points may be lost"
+    yield f"{told['metric']} of the trained model: {told['source']:.3f}; {allowed}."
+    yield "Times are of batch 1, measured in turns with the float model on this machine."
     calibration = told["calibration"]
     yield f"Calibrated on {calibration['images']} images, set {calibration['sha256'][:12]}."
     for attempt in told["attempts"]:
