@@ -33,13 +33,15 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         nodes = attempt["recipe"]["float_nodes"]
         if nodes:
             yield f"{attempt['what']}: {', '.join(nodes)}."
+        if attempt["speed"].get("note"):
+            yield f"{attempt['what']}: while it was timed: {attempt['speed']['note']}"
 
 
 def _attempts(told: Mapping[str, Any]) -> Table:
     columns = ("tried", "outcome", told["metric"], "points lost", "float ms", "ms", "times as long", "interval", "size")
     rows = tuple(_attempt(a) for a in told["attempts"])
-    spare = ("float ms", "interval", "size", "seconds")
-    return Table(columns=(*columns, "seconds", "why"), rows=rows, brief=True, spare=spare, sentences_from=10)
+    spare = ("why", "seconds", "float ms", "interval", "size")  # the verdict's reasons tell why
+    return Table(columns=(*columns, "seconds", "why"), rows=rows, brief=True, spare=spare)
 
 
 def _attempt(told: Mapping[str, Any]) -> tuple[Cell, ...]:

@@ -16,7 +16,7 @@ INPUTS = 16
 
 def real_inputs(profile: Profile, folder: RunFolder, listen: Listener | None) -> Path:
     """The .npz of prepared validation images in the run folder (images: (N, 3, S, S) float32 0..1)."""
-    path = folder.path / "bench" / f"validation-{sha256_of(folder.model)[:12]}.npz"
+    path = folder.path / "bench" / f"validation-{profile.train.imgsz}-{sha256_of(folder.model)[:12]}.npz"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         worker.call(

@@ -20,7 +20,7 @@ TIME_LIMIT_S = 40.0
 def beside_float(
     model: Artifact, rival: Artifact, runtime: str, feeds: Path, out: Path, listen: Listener | None = None
 ) -> dict[str, Any]:
-    """`model`'s latency over `rival`'s at batch 1: ratio, low, high, rounds, verdict, both medians in ms, measured_on.
+    """`model`'s latency over `rival`'s at batch 1: ratio, low, high, rounds, verdict, note, both medians in ms.
 
     The verdict is "slower" or "faster" where the whole interval says so, otherwise "undecided". A model that could
     not be run has no ratio, but its status as verdict, and a reason.
@@ -41,8 +41,9 @@ def beside_float(
     row = report.sections["ratio"]["rows"][0]
     told = {name: row[name] for name in ("ratio", "low", "high", "rounds", "verdict", "reason") if name in row}
     float_ms, ms = (m.percentile_ms(50) for m in report.measurements)
+    note = " ".join(finding.message for finding in report.findings)  # what disturbed the machine
     # An open interval has an end that JSON does not know, hence `plain`.
-    return {**plain({**told, "float_ms": float_ms, "ms": ms}), "measured_on": measured_on(rival)}
+    return {**plain({**told, "float_ms": float_ms, "ms": ms, "note": note}), "measured_on": measured_on(rival)}
 
 
 def measured_on(rival: Artifact) -> dict[str, Any]:

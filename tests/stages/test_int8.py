@@ -79,8 +79,8 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> None:
         WORLD[0].timed.append(made.path.stem)
         ratio = WORLD[0].ratio.get(made.path.stem, 0.5)
         word = "slower" if ratio > 1 else "faster"
-        told = {"ratio": ratio, "low": ratio - 0.02, "high": ratio + 0.02, "verdict": word, "float_ms": 10.0}
-        return {**told, "ms": 10 * ratio, "measured_on": speed.measured_on(rival)}
+        told = {"ratio": ratio, "low": ratio - 0.02, "high": ratio + 0.02, "verdict": word, "note": "a busy machine"}
+        return {**told, "float_ms": 10.0, "ms": 10 * ratio, "measured_on": speed.measured_on(rival)}
 
     monkeypatch.setattr(speed, "beside_float", beside_float)
     monkeypatch.setattr(int8, "real_inputs", lambda *_: Path("validation.npz"))
@@ -176,6 +176,7 @@ def test_the_report_shows_the_attempts_and_names_the_layers(tmp_path: Path) -> N
     block = next(b for b in blocks(report_of(climbed, steps, model)) if b.name == "ladder")
     assert block.lines[0] == "Taken: INT8, 1 layer in float."
     assert "INT8, 1 layer in float: /model.0/conv." in block.lines
+    assert "full INT8: while it was timed: a busy machine" in block.lines
     first, second = (dict(zip(block.tables[0].columns, row, strict=True)) for row in block.tables[0].rows)
     assert (first["outcome"].text, first["points lost"].text) == ("dropped", "10.0")
     assert (second["outcome"].text, second["times as long"].text) == ("met", "0.500")
