@@ -90,7 +90,8 @@ class Train(Strict):
 class Calibration(Strict):
     """The real images whose activations set the INT8 ranges; always from the training split."""
 
-    samples: int = Field(64, ge=8, description="how many training images")
+    name: str | None = Field(None, description="a calibration set, by name or folder; the run's own by default")
+    samples: int = Field(64, ge=8, description="how many training images the run's own set has")
     seed: int = 0
 
 
@@ -120,7 +121,10 @@ class Npu(Strict):
 class Export(Strict):
     """What is made for the target."""
 
-    target: str = Field("onnx", description="onnx or npu")
+    target: str = Field("onnx", description="onnx, openvino or npu")
+    precision: Literal["fp32", "fp16", "int8"] | None = Field(
+        None, description="of the model that is deployed; int8 for the npu and fp32 for the others by default"
+    )
     npu: str = Field("ethos-u55-256", description="a preset of profiles/npu/, or a YAML file")
     opset: int = Field(17, ge=13, le=20)
     max_cpu_ops: int = Field(0, ge=0, description="operators that may stay on the CPU beside the NPU")

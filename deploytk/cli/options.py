@@ -59,7 +59,10 @@ def training(command: Callable[..., Any]) -> Callable[..., Any]:
 _PLACES = {
     "data": ("data", "path"),
     "target": ("export", "target"),
+    "precision": ("export", "precision"),
     "npu": ("export", "npu"),
+    "calibration": ("calibration", "name"),
+    "max_accuracy_drop": ("budget", "max_accuracy_drop"),
     "batches": ("bench", "batches"),
     "time_limit": ("bench", "time_limit_s"),
 }

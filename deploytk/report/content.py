@@ -11,6 +11,7 @@ from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, code, number, pairs, text
 from deploytk.report.content_bench import bench_block, budget_block
 from deploytk.report.content_diff import diff_block, ratio_block
+from deploytk.report.content_ladder import ladder_block
 from deploytk.report.content_load import load_block
 from deploytk.report.content_models import (
     chain_block,
@@ -23,7 +24,9 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 
 #: Sections that a block of its own shows.
-_KNOWN = frozenset({"bench", "compare", "contract", "diff", "load", "npu", "parity", "ratio", "skipped", "train"})
+_KNOWN = frozenset(
+    {"bench", "compare", "contract", "diff", "ladder", "load", "npu", "parity", "ratio", "skipped", "train"}
+)
 _MOST_ROWS = 60
 
 #: What an exit code means, in words.
@@ -48,6 +51,7 @@ def blocks(report: Report) -> list[Block]:
         *ratio_block(report),
         *compare_block(report),
         *models_block(report),
+        *ladder_block(report),
         *bench_block(report),
         *load_block(report),
         *npu_block(report),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deploytk import plugins, worker
+from deploytk import plugins
 from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import proof
+from deploytk.stages import int8, proof
+from deploytk.stages.export_steps import Steps
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
@@ -21,7 +21,7 @@ def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> 
     """The report of everything made for `profile.export.target`, with its verdict.
 
     Raises:
-        InputError: an unknown target or preset.
+        InputError: an unknown target or preset, or a precision that the target does not have.
         StepFailed: a converter or the compiler crashed or ran out of time.
     """
     require_target(profile)
@@ -30,7 +30,7 @@ def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> 
 
 
 def require_target(profile: Profile) -> None:
-    """Nothing, where the profile's target and its preset are known.
+    """Nothing, where the profile's target, its precision and its preset are known.
 
     Raises:
         InputError: what is unknown. Asked before the first long step.
@@ -38,94 +38,25 @@ def require_target(profile: Profile) -> None:
     target = profile.export.target
     if target not in EXPORTERS:
         raise InputError(plugins.unknown("target", target, EXPORTERS))
+    if precision_of(profile) not in PRECISIONS[target]:
+        known = " or ".join(PRECISIONS[target])
+        raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")
     if target == "npu":
         _preset(profile)
 
 
+def precision_of(profile: Profile) -> str:
+    """The precision of the model that is deployed: the profile's, or what its target usually has."""
+    return profile.export.precision or PRECISIONS[profile.export.target][0]
+
+
 def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], Any]) -> Profile:
-    """`profile` with the export settings of the command line."""
-    changes = {str(key[-1]): value for key, value in overrides.items() if key[0] == "export"}
-    return profile.model_copy(update={"export": profile.export.model_copy(update=changes)})
-
-
-class Steps:
-    """The child steps of one export, each skipped where its result already stands under the same key."""
-
-    def __init__(self, run: RunFolder, profile: Profile, listen: Listener | None) -> None:
-        self.run, self.profile, self.listen = run, profile, listen
-        self.raw = profile.model_dump(mode="json", by_alias=True)
-        self.backend = plugins.load("backends", profile.backend)
-        self.skipped: dict[str, bool] = {}
-        self.data = self._data()
-        self.source = self.proved(Artifact.load(run.model), "torch")
-
-    def _data(self) -> str:
-        """The fingerprint of the images that calibrate and prove."""
-        try:
-            return str(self.backend.data_fingerprint(self.profile))
-        except InputError as error:
-            hint = f"put the dataset back, or write its new place into data.path of {self.run.path / 'profile.json'}"
-            raise InputError(f"{error.message}; an export calibrates and proves with it: {hint}") from error
-
-    def call(self, function: str, name: str, **kwargs: Any) -> Any:
-        """What `stages.steps.<function>` returns from its own process."""
-        return worker.call(
-            function if ":" in function else f"deploytk.stages.steps:{function}",
-            kwargs,
-            logs=self.run.logs,
-            name=name,
-            timeout_s=self.profile.export.timeout_s,
-            listen=self.listen,
-        )
-
-    def made(
-        self,
-        path: Path,
-        source: Artifact,
-        build: Callable[[], dict[str, Any] | None],
-        *,
-        stage: str,
-        format: str,
-        precision: str,
-        settings: dict[str, Any],
-        distributions: tuple[str, ...],
-    ) -> Artifact:
-        """The artifact at `path`: found finished, or built now. What `build` returns is kept in its settings."""
-        versions = versions_of("deploytk", *distributions)
-        key = stage_key(stage, [source.sha256], settings, versions)
-        found = finished(path, key)
-        self.skipped[path.name] = found is not None
-        if found is not None:
-            return found
-        facts = build()
-        return Artifact.record(
-            path,
-            format=format,
-            precision=precision,
-            made_by=stage,
-            key=key,
-            made_from=[source],
-            settings={**settings, "facts": facts or {}},
-            versions=versions,
-        )
-
-    def proved(self, artifact: Artifact, runtime: str) -> Artifact:
-        """`artifact` with its task metrics and its distance from the trained model, measured once and kept."""
-        if artifact.settings.get("proved_on") == self.data:
-            return artifact
-        found = self.call(
-            "proof",
-            f"prove-{artifact.path.name}",
-            profile=self.raw,
-            run=str(self.run.path),
-            checkpoint=str(self.run.model),
-            model=str(artifact.path),
-            runtime=runtime,
-            images=8,
-        )
-        return proof.kept(
-            replace(artifact, metrics=found["metrics"]), proved_on=self.data, agreement=found["agreement"]
-        )
+    """`profile` with the settings of the command line that shape an export."""
+    changed: dict[str, Any] = {}
+    for name in ("export", "calibration", "budget"):
+        changes = {str(key[-1]): value for key, value in overrides.items() if key[0] == name}
+        changed[name] = getattr(profile, name).model_copy(update=changes)
+    return profile.model_copy(update=changed)
 
 
 def _onnx(steps: Steps) -> Artifact:
@@ -151,30 +82,52 @@ def _onnx(steps: Steps) -> Artifact:
 
 
 def export_onnx(steps: Steps) -> Report:
-    """The ONNX of the run: activation contract and agreement with the torch model."""
+    """The ONNX of the run, float or INT8: activation contract and agreement with the torch model."""
     model = _onnx(steps)
     checks = proof.Checks(steps.profile)
     checks.contract(model, "onnx")
     checks.agreement(model, steps.source, proof.FLOAT_SQNR_DB)
     checks.metric(model, steps.source)
-    return checks.report("export onnx", model, (steps.source, model), steps.skipped)
+    chain = (steps.source, model)
+    if precision_of(steps.profile) != "int8":
+        return checks.report("export onnx", model, chain, steps.skipped)
+    made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
+    if made is None:
+        return checks.report("export onnx", model, chain, steps.skipped)
+    checks.contract(made, "onnx int8")
+    return checks.report("export onnx", made, (*chain, made), steps.skipped)
+
+
+def _quantized(
+    steps: Steps, checks: proof.Checks, target: str, model: Artifact, rival: Artifact, out: Path
+) -> Artifact | None:
+    """The INT8 model that the ladder came to, checked; None where there is none to deploy."""
+    climbed = int8.quantized(steps, target, model, rival, out)
+    checks.ladder(climbed.told)
+    if climbed.artifact is not None:
+        # INT8 noise is reported; what it costs is judged by the metric.
+        checks.agreement(climbed.artifact, steps.source, None)
+        checks.metric(climbed.artifact, steps.source)
+    return climbed.artifact
 
 
 def export_npu(steps: Steps) -> Report:
     """The LiteRT float and INT8 models, compiled for the NPU by Vela, each proved against the trained model."""
     source, onnx, npu = steps.source, _onnx(steps), _preset(steps.profile)
     litert = _litert(steps)
-    int8 = _int8(steps, litert)
-    compiled, assessment = _compiled(steps, int8, npu)
     checks = proof.Checks(steps.profile)
-    for model, name in ((onnx, "onnx"), (litert, "litert fp32"), (int8, "litert int8")):
+    for model, name in ((onnx, "onnx"), (litert, "litert fp32")):
         checks.contract(model, name)
-        # INT8 noise is reported; what it costs is judged by the metric.
-        checks.agreement(model, source, None if model is int8 else proof.FLOAT_SQNR_DB)
+        checks.agreement(model, source, proof.FLOAT_SQNR_DB)
         checks.metric(model, source)
+    made = _quantized(steps, checks, "npu", litert, litert, steps.run.npu / "model_int8.tflite")
+    if made is None:
+        return checks.report("export npu", litert, (source, onnx, litert), steps.skipped)
+    checks.contract(made, "litert int8")
+    compiled, assessment = _compiled(steps, made, npu)
     checks.placement(assessment)
-    chain = (source, onnx, litert, int8, *([compiled] if compiled else []))
-    return checks.report("export npu", compiled or int8, chain, steps.skipped)
+    chain = (source, onnx, litert, made, *([compiled] if compiled else []))
+    return checks.report("export npu", compiled or made, chain, steps.skipped)
 
 
 def _libraries(steps: Steps) -> tuple[str, ...]:
@@ -193,23 +146,6 @@ def _litert(steps: Steps) -> Artifact:
         format="tflite",
         precision="fp32",
         settings={},
-        distributions=_libraries(steps),
-    )
-    return steps.proved(made, "litert")
-
-
-def _int8(steps: Steps, litert: Artifact) -> Artifact:
-    """The INT8 LiteRT model, calibrated on images of the training split."""
-    out = steps.run.npu / "model_int8.tflite"
-    where = {"run": str(steps.run.path), "model": str(litert.path), "out": str(out)}
-    made = steps.made(
-        out,
-        litert,
-        lambda: steps.call("quantize", "quantize-int8", profile=steps.raw, target="npu", **where),
-        stage="quantize",
-        format="tflite",
-        precision="int8",
-        settings={"calibration": steps.profile.calibration.model_dump(mode="json"), "data": steps.data},
         distributions=_libraries(steps),
     )
     return steps.proved(made, "litert")
@@ -250,5 +186,7 @@ def _compiled(steps: Steps, int8: Artifact, npu: dict[str, Any]) -> tuple[Artifa
     return compiled, found
 
 
+#: target name -> the precisions it has; the first is the usual one.
+PRECISIONS: dict[str, tuple[str, ...]] = {"onnx": ("fp32", "int8"), "npu": ("int8",)}
 #: target name -> how its export goes.
 EXPORTERS: dict[str, Callable[[Steps], Report]] = {"onnx": export_onnx, "npu": export_npu}

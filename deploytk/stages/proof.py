@@ -44,6 +44,7 @@ class Checks:
         self.parity: list[dict[str, Any]] = []
         self.stages: list[dict[str, Any]] = []
         self.assessment: dict[str, Any] = {}
+        self.climbed: dict[str, Any] = {}
 
     def contract(self, artifact: Artifact, where: str) -> None:
         """Every section of this graph has the activation that the profile asks for."""
@@ -106,6 +107,16 @@ class Checks:
         if wrong:
             self._fails(EXIT_RULE, *wrong)
 
+    def ladder(self, told: dict[str, Any]) -> None:
+        """One of the INT8 models that were tried keeps the accuracy and is not slower than float."""
+        self.climbed = told
+        tried = [f"{a['what']}: {a['outcome']}: {a['reason']}" for a in told["attempts"]]
+        if told["attempts"][-1]["outcome"] == "met":
+            self.good.append(f"INT8 for {told['target']}: {tried[-1]}")
+            return
+        summary = f"no INT8 model for {told['target']} is good enough; tried: {len(tried)}"
+        self._fails(EXIT_PARITY, summary, *tried)
+
     def report(self, command: str, artifact: Artifact, chain: tuple[Artifact, ...], skipped: dict[str, bool]) -> Report:
         """The report of these checks."""
         code = next((c for c in _ORDER if c in self.codes), EXIT_PASS)
@@ -119,6 +130,8 @@ class Checks:
         }
         if self.assessment:
             sections["npu"] = self.assessment
+        if self.climbed:
+            sections["ladder"] = self.climbed
         return Report(
             command=command,
             title=self.profile.name,

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from deploytk import worker
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Status, Verdict
@@ -19,12 +18,10 @@ from deploytk.report import Report
 from deploytk.report.loading import report_from
 from deploytk.stages.bench import bench
 from deploytk.stages.export import export, require_target
+from deploytk.stages.real_inputs import real_inputs
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
 from deploytk.worker import Listener
-
-#: How many validation images a model is measured with.
-INPUTS = 16
 
 Say = Callable[[str], None]
 
@@ -43,7 +40,7 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     exported = export(RunFolder(out), profile, listen)
     for name, skipped in exported.sections["skipped"].items():
         say(f"  {name}: {'unchanged, not made again' if skipped else 'made'}")
-    feeds = _real_inputs(profile, RunFolder(out), listen)
+    feeds = real_inputs(profile, RunFolder(out), listen)
     benches = [_bench(profile, RunFolder(out), model, feeds, say, listen) for model in _benched(exported)]
     return _merged(profile, trained, exported, benches)
 
@@ -55,27 +52,6 @@ def _benched(exported: Report) -> list[Artifact]:
         for a in exported.chain
         if a.format in ("onnx", "vela-tflite") or (a.format, a.precision) == ("tflite", "int8")
     ]
-
-
-def _real_inputs(profile: Profile, folder: RunFolder, listen: Listener | None) -> Path:
-    """Validation images as the model gets them: what it is fed while it is measured, made once for each model."""
-    path = folder.path / "bench" / f"validation-{sha256_of(folder.model)[:12]}.npz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        worker.call(
-            "deploytk.stages.steps:real_inputs",
-            {
-                "profile": profile.model_dump(mode="json", by_alias=True),
-                "run": str(folder.path),
-                "count": INPUTS,
-                "out": str(path),
-            },
-            logs=folder.logs,
-            name="bench-inputs",
-            timeout_s=600.0,
-            listen=listen,
-        )
-    return path
 
 
 def _bench(

@@ -5,7 +5,7 @@ Here backends and targets meet: each function loads both by name and hands the r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 
 from deploytk import plugins
 from deploytk.files import written_whole
-from deploytk.profile import Profile
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -36,16 +35,6 @@ def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
     described = source.describe(Path(checkpoint))
     module = source.torch_module(Path(checkpoint))
     plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
-
-
-def quantize(profile: dict[str, Any], target: str, run: str, model: str, out: str) -> dict[str, Any]:
-    """Write the INT8 version of a float model, its ranges from real training images; facts about how it went."""
-    wanted = Profile.model_validate(profile)
-    backend = plugins.load("backends", wanted.backend)
-    images = backend.samples(profile, "train", wanted.calibration.samples, wanted.calibration.seed, run)
-    feeds: Iterator[np.ndarray] = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in images)
-    facts: dict[str, Any] = plugins.load("targets", target).quantize(Path(model), feeds, Path(out))
-    return facts
 
 
 def real_inputs(profile: dict[str, Any], run: str, count: int, out: str) -> None:

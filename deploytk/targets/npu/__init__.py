@@ -17,6 +17,7 @@ SOURCE = "torch"
 _STEPS = {
     "convert": "deploytk.targets.npu.conversion",
     "quantize": "deploytk.targets.npu.quantization",
+    "quantize_graph": "deploytk.targets.npu.quantization",
     "assess": "deploytk.targets.npu.assessment",
     "predictor": "deploytk.targets.npu.prediction",
 }

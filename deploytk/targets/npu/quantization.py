@@ -5,31 +5,52 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ai_edge_quantizer import quantizer, recipe
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer import recipe as recipes
 
 from deploytk import worker
 from deploytk.errors import DeploytkError, InputError
 from deploytk.graphs import litert
+from deploytk.recipe import Recipe
 from deploytk.targets.npu.flatbuffer import normalise
 from deploytk.targets.npu.proof import prove
-
-Ranges = dict[str, dict[str, Any]]
+from deploytk.targets.npu.ranges import Observed
 
 #: Inputs kept for the proof that the normalised file still computes the same.
 _PROOF = 4
+#: The correction "percentile" keeps the ranges that so many per cent of the images stay within.
+PERCENT = 95.0
+
+Feeds = Callable[[], Iterator[np.ndarray]]
 
 
-def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path) -> dict[str, Any]:
+def quantize_graph(model: Path, feeds: Feeds, out: Path, recipe: Recipe) -> dict[str, Any]:
+    """Write the INT8 version of a float LiteRT `model` as the recipe says; the facts that `quantize` tells.
+
+    Args:
+        feeds: starts a pass over real inputs, float32 (1, C, H, W) each, as every target gets them.
+
+    Raises:
+        InputError: the recipe asks for what no full-integer file can have: layers in float, another correction.
+    """
+    if recipe.float_nodes or recipe.correction not in ("none", "percentile"):
+        raise InputError(f"a full-integer LiteRT file has no float layers and no correction {recipe.correction!r}")
+    channels_last = (np.ascontiguousarray(image.transpose(0, 2, 3, 1)) for image in feeds())
+    return quantize(model, channels_last, out, percent=PERCENT if recipe.correction == "percentile" else 100.0)
+
+
+def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path, *, percent: float = 100.0) -> dict[str, Any]:
     """Write the INT8 version of `model`: static ranges, int8 in and out, normalised for Vela and proved.
 
     Args:
         feeds: real inputs, float32 with channels last, one image each.
+        percent: of the images stay within the range of a tensor, at each end; 100 is what any of them reaches.
 
     Returns:
         calibration_images, what the passes changed (inlined, collapsed, merged, requantized), how far the
@@ -45,7 +66,7 @@ def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path) -> dict[str, A
     seen = _Seen(shape=graph.inputs[0].shape)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         raw = Path(folder) / "raw.tflite"
-        _quantized(model, seen, seen.checked(feeds), raw)
+        _quantized(model, seen, seen.checked(feeds), raw, percent)
         done = normalise(raw, out)
         proof = prove(raw, out, seen.kept) if done.changed else {}
     made = litert.read(out)
@@ -83,35 +104,22 @@ class _Seen:
             yield feed
 
 
-def _quantized(model: Path, seen: _Seen, feeds: Iterator[np.ndarray], out: Path) -> None:
+def _quantized(model: Path, seen: _Seen, feeds: Iterator[np.ndarray], out: Path, percent: float = 100.0) -> None:
     """Calibrate on `feeds` and write the quantizer's own file."""
     signature, argument = _entry(model)
-    tool = quantizer.Quantizer(str(model), recipe.static_wi8_ai8())
-    ranges: Ranges = {}
+    tool = quantizer.Quantizer(str(model), recipes.static_wi8_ai8())
+    observed = Observed()
     with warnings.catch_warnings():
         # Preserving all tensors is how the library calibrates; saturated casts are counted by `saturated_biases`.
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         warnings.filterwarnings("ignore", message="invalid value encountered in cast")
         for feed in feeds:
-            widen(ranges, tool.calibrate({signature: [{argument: feed}]}, num_threads=_cores()))
+            observed.add(tool.calibrate({signature: [{argument: feed}]}, num_threads=_cores()))
             worker.emit(done=seen.count, text=f"calibrated on {seen.count} images")
-        if not ranges:
+        if not observed.first:
             raise InputError("calibration needs real inputs and was given none; check the profile's data")
-        result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        result = tool.quantize(observed.within(percent), enable_progress_bar=False, enable_progress_report=False)
     out.write_bytes(bytes(result.quantized_model))
-
-
-def widen(ranges: Ranges, more: Ranges) -> None:
-    """Make each tensor's range hold that of one more image too.
-
-    The library's own way over several images is a moving average, which clips what only some of them reach: on a
-    YOLOv8n trained on 60 images the scores came out 4 dB worse (bench/LOG.md).
-    """
-    for name, found in more.items():
-        known = ranges.setdefault(name, dict(found))
-        if "min" in found:
-            known["min"] = np.minimum(known["min"], found["min"])
-            known["max"] = np.maximum(known["max"], found["max"])
 
 
 def saturated_biases(model: Path) -> list[str]:

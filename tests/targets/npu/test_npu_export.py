@@ -12,6 +12,7 @@ import pytest
 from deploytk.errors import InputError
 from deploytk.graphs import litert
 from deploytk.profile_loading import load_npu
+from deploytk.recipe import Recipe
 from deploytk.runtimes.litert import open_session
 from deploytk.targets import npu
 from deploytk.targets.npu.flatbuffer import normalise
@@ -98,6 +99,24 @@ def test_the_ranges_are_those_of_every_image_and_not_their_moving_average(tmp_pa
     npu.quantize(tmp_path / "m.tflite", dark_first, tmp_path / "q.tflite")
     (entry,) = litert.read(tmp_path / "q.tflite").inputs
     assert (entry.scales[0], entry.zero_points[0]) == (pytest.approx(1 / 255, rel=1e-3), -128)
+
+
+def test_percentile_ranges_leave_out_what_one_image_in_forty_reaches(tmp_path: Path) -> None:
+    npu.convert(Small(torch.nn.ReLU).eval(), 32, tmp_path / "m.tflite")
+    values = [0.5] * 39 + [1.0]
+
+    def feeds() -> Iterator[np.ndarray]:
+        return (np.full((1, 3, 32, 32), value, np.float32) for value in values)
+
+    facts = npu.quantize_graph(tmp_path / "m.tflite", feeds, tmp_path / "q.tflite", Recipe(correction="percentile"))
+    (entry,) = litert.read(tmp_path / "q.tflite").inputs
+    assert entry.scales[0] == pytest.approx(0.5 / 255, rel=1e-3)
+    assert facts["calibration_images"] == 40
+
+
+def test_a_recipe_that_no_full_integer_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no float layers"):
+        npu.quantize_graph(tmp_path / "m.tflite", lambda: iter(()), tmp_path / "q", Recipe(float_nodes=("conv",)))
 
 
 @pytest.mark.parametrize(

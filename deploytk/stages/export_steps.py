@@ -1,0 +1,96 @@
+"""The child steps of one export: each run in its own process, and skipped where its result already stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from deploytk import plugins, worker
+from deploytk.artifact import Artifact, finished, stage_key, versions_of
+from deploytk.errors import InputError
+from deploytk.profile import Profile
+from deploytk.stages import proof
+from deploytk.stages.run_folder import RunFolder
+from deploytk.worker import Listener
+
+
+class Steps:
+    """The child steps of one export, each skipped where its result already stands under the same key."""
+
+    def __init__(self, run: RunFolder, profile: Profile, listen: Listener | None) -> None:
+        self.run, self.profile, self.listen = run, profile, listen
+        self.raw = profile.model_dump(mode="json", by_alias=True)
+        self.backend = plugins.load("backends", profile.backend)
+        self.skipped: dict[str, bool] = {}
+        self.data = self._data()
+        self.source = self.proved(Artifact.load(run.model), "torch")
+
+    def _data(self) -> str:
+        """The fingerprint of the images that calibrate and prove."""
+        try:
+            return str(self.backend.data_fingerprint(self.profile))
+        except InputError as error:
+            hint = f"put the dataset back, or write its new place into data.path of {self.run.path / 'profile.json'}"
+            raise InputError(f"{error.message}; an export calibrates and proves with it: {hint}") from error
+
+    def call(self, function: str, name: str, **kwargs: Any) -> Any:
+        """What `stages.steps.<function>` returns from its own process."""
+        return worker.call(
+            function if ":" in function else f"deploytk.stages.steps:{function}",
+            kwargs,
+            logs=self.run.logs,
+            name=name,
+            timeout_s=self.profile.export.timeout_s,
+            listen=self.listen,
+        )
+
+    def made(
+        self,
+        path: Path,
+        source: Artifact,
+        build: Callable[[], dict[str, Any] | None],
+        *,
+        stage: str,
+        format: str,
+        precision: str,
+        settings: dict[str, Any],
+        distributions: tuple[str, ...],
+    ) -> Artifact:
+        """The artifact at `path`: found finished, or built now. What `build` returns is kept in its settings."""
+        versions = versions_of("deploytk", *distributions)
+        key = stage_key(stage, [source.sha256], settings, versions)
+        found = finished(path, key)
+        self.skipped[path.name] = found is not None
+        if found is not None:
+            return found
+        facts = build()
+        return Artifact.record(
+            path,
+            format=format,
+            precision=precision,
+            made_by=stage,
+            key=key,
+            made_from=[source],
+            settings={**settings, "facts": facts or {}},
+            versions=versions,
+        )
+
+    def proved(self, artifact: Artifact, runtime: str) -> Artifact:
+        """`artifact` with its task metrics and its distance from the trained model, measured once and kept."""
+        if artifact.settings.get("proved_on") == self.data:
+            return artifact
+        found = self.call(
+            "proof",
+            f"prove-{artifact.path.name}",
+            profile=self.raw,
+            run=str(self.run.path),
+            checkpoint=str(self.run.model),
+            model=str(artifact.path),
+            runtime=runtime,
+            images=8,
+        )
+        return proof.kept(
+            replace(artifact, metrics=found["metrics"]), proved_on=self.data, agreement=found["agreement"]
+        )

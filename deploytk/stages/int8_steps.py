@@ -1,0 +1,90 @@
+"""What the INT8 ladder runs in child processes: one function per risky step, JSON-like in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deploytk import plugins
+from deploytk.data import calibration as sets
+from deploytk.data import calibration_making, labelled
+from deploytk.data.calibration import CalibrationSet
+from deploytk.errors import InputError
+from deploytk.files import plain, write_json
+from deploytk.profile import Profile
+from deploytk.recipe import Recipe
+
+#: What stands for no loss at all.
+LOSSLESS_DB = 200.0
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
+    """The calibration set that the profile names, or the one the run makes of its own: path, sha256, images.
+
+    Raises:
+        InputError: there is none, or its samples are among the images that this run is evaluated on.
+    """
+    wanted = Profile.model_validate(profile)
+    name = wanted.calibration.name
+    found = sets.load(name) if name else sets.for_profile(wanted, Path(run))
+    _require_apart(found, wanted)
+    return {"path": str(found.folder.absolute()), "sha256": found.sha256, "images": found.images}
+
+
+def _require_apart(found: CalibrationSet, profile: Profile) -> None:
+    """A named set was drawn apart from the evaluation images of its own dataset, which may not be this run's."""
+    if profile.data.path is None:
+        raise InputError(
+            "data.path: no dataset to score an INT8 model on; give --data DATA.yaml or a Pascal-VOC folder"
+        )
+    evaluated = calibration_making.evaluated(labelled.read(profile.data.path))
+    samples = [(found.path_of(sample), sample.sha256) for sample in found.told.samples]
+    calibration_making.refuse_overlap(samples, evaluated)
+
+
+def quantize_graph(target: str, model: str, out: str, recipe: dict[str, Any], calibration: str) -> dict[str, Any]:
+    """Write the INT8 version of a float model of the target; facts about how it went."""
+    feeds = sets.load(calibration).feeds
+    quantize = plugins.load("targets", target).quantize_graph
+    facts: dict[str, Any] = plain(quantize(Path(model), feeds, Path(out), Recipe.from_dict(recipe)))
+    return facts
+
+
+def sensitivities(
+    target: str, model: str, out: str, calibration: str, images: int, backend: str, checkpoint: str
+) -> None:
+    """Write what the outputs keep where one layer alone is INT8 (layers, worst first), and the detect head's prefix."""
+    feeds = sets.load(calibration).feeds
+    layers = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
+    head = plugins.load("backends", backend).describe(Path(checkpoint))["sections"]["head"][0]
+    # JSON knows no infinity: what a layer without any loss has is more than any float model keeps.
+    told = [{**layer, "sqnr_db": min(float(layer["sqnr_db"]), LOSSLESS_DB)} for layer in layers]
+    write_json(Path(out), {"layers": told, "head": f"/model.{head}/"})
+
+
+def accuracy_controlled(
+    profile: dict[str, Any],
+    run: str,
+    checkpoint: str,
+    target: str,
+    model: str,
+    out: str,
+    calibration: str,
+    metric: str,
+    max_drop: float,
+) -> dict[str, Any]:
+    """Write the INT8 version that the target's own accuracy control finds, at most `max_drop` of `metric` lost."""
+    backend = plugins.load("backends", profile["backend"])
+
+    def validate(predict: Predict) -> float:
+        return float(backend.score(predict, profile, Path(checkpoint), run)[metric])
+
+    feeds = sets.load(calibration).feeds
+    control = plugins.load("targets", target).with_accuracy_control
+    facts: dict[str, Any] = plain(control(Path(model), feeds, validate, max_drop, Path(out)))
+    return facts
