@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from deploytk.errors import InputError, ParityFailed
 from deploytk.files import size_of, written_whole
+from deploytk.graphs import onnx as graphs
 from deploytk.runtimes.openvino import why
 from deploytk.runtimes.openvino_library import ov
+from deploytk.targets.openvino import nodes
 
 Precision = Literal["fp32", "fp16"]
 
@@ -43,14 +45,15 @@ def opened(onnx: Path) -> Any:
     """The model of an ONNX file, its constants folded and its activations fused, nodes by the names of the ONNX.
 
     Raises:
-        InputError: no such file, or OpenVINO cannot convert it.
+        InputError: no ONNX file, or OpenVINO cannot convert it.
     """
-    if not onnx.is_file():
-        raise InputError(f"{onnx}: no such file; export it with: deploytk export RUN --target onnx")
+    graph = graphs.read(onnx)
     try:
-        return ov.convert_model(onnx)
+        model = ov.convert_model(onnx)
     except RuntimeError as error:
         raise InputError(f"{onnx}: OpenVINO cannot convert it: {why(error)}") from error
+    nodes.rename_last(model, {output.name: graph.makers[output.name].name for output in graph.outputs})
+    return model
 
 
 def write(model: Any, out: Path, *, half: bool) -> None:

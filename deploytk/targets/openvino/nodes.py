@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from deploytk.errors import InputError
@@ -20,6 +20,18 @@ _SPLIT = "/WithoutBiases"
 def name(node: Any) -> str:
     """The name of the ONNX node that an operator comes from."""
     return str(node.friendly_name).removesuffix(_SPLIT)
+
+
+def rename_last(model: Any, names: Mapping[str, str]) -> None:
+    """Give the operators that make the outputs the names of their ONNX nodes; OpenVINO names them as the outputs.
+
+    Args:
+        names: name of an output -> name of the ONNX node that makes it.
+    """
+    last = {output: own for output, own in names.items() if output != own}
+    for node in model.get_ops():
+        if name(node) in last and node.get_type_name() not in _UNNAMED:
+            node.friendly_name = node.friendly_name.replace(name(node), last[name(node)], 1)
 
 
 def weighted(model: Any) -> list[Any]:

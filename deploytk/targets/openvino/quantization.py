@@ -15,7 +15,7 @@ from deploytk.errors import InputError
 from deploytk.recipe import Recipe
 from deploytk.targets.openvino import guards, nodes
 from deploytk.targets.openvino.conversion import opened, write
-from deploytk.targets.openvino.library import AdvancedSmoothQuantParameters, RangeEstimatorParametersSet, nncf
+from deploytk.targets.openvino.library import AdvancedSmoothQuantParameters, RangeEstimatorParametersSet, nncf, ov
 
 Feeds = Callable[[], Iterator[np.ndarray]]
 
@@ -78,7 +78,11 @@ class Passes:
     def _checked(self) -> Iterator[np.ndarray]:
         shape = self.model.inputs[0].partial_shape
         for feed in self.feeds():
-            if feed.dtype != np.float32 or not shape.compatible(list(feed.shape)) or not np.isfinite(feed).all():
+            if (
+                feed.dtype != np.float32
+                or not shape.compatible(ov.PartialShape(list(feed.shape)))
+                or not np.isfinite(feed).all()
+            ):
                 raise InputError(
                     f"a calibration input must be finite float32 {shape}, not {feed.dtype.name} {list(feed.shape)}"
                 )
@@ -91,6 +95,9 @@ def quantized(source: Any, passes: Passes, recipe: Recipe, **advanced: Any) -> A
         source,
         nncf.Dataset(passes),
         subset_size=passes.count,
+        # NNCF smooths only what is called a transformer; the preset keeps activations symmetric there too.
+        model_type=nncf.ModelType.TRANSFORMER if recipe.correction == "smooth_quant" else None,
+        preset=nncf.QuantizationPreset.PERFORMANCE,
         ignored_scope=in_float(source, recipe),
         advanced_parameters=settings(recipe, **advanced),
     )
