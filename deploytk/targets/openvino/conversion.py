@@ -50,7 +50,7 @@ def opened(onnx: Path) -> Any:
     graph = graphs.read(onnx)
     try:
         model = ov.convert_model(onnx)
-    except RuntimeError as error:
+    except (RuntimeError, ov.frontend.OpConversionFailure) as error:
         raise InputError(f"{onnx}: OpenVINO cannot convert it: {why(error)}") from error
     nodes.rename_last(model, {output.name: graph.makers[output.name].name for output in graph.outputs})
     return model
