@@ -29,8 +29,8 @@ class Artifact:
     """A model file (or a run folder) and where it came from. The same facts stand in `<path>.json`."""
 
     path: Path
-    format: str  # "pt", "onnx", "tflite", "vela-tflite"
-    precision: str  # "fp32", "int8"
+    format: str  # "pt", "onnx", "openvino-xml", "tflite", "vela-tflite"
+    precision: str  # "fp32", "fp16", "int8"
     sha256: str
     made_by: str  # the stage: "train", "export", "quantize", "compile"
     key: str = ""  # sha256 of everything that shaped this file: see `stage_key`

@@ -14,13 +14,33 @@ from pathlib import Path
 from typing import Any
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a file, or of a folder's file names and contents, as 64 hex digits."""
+def parts_of(path: Path) -> list[Path]:
+    """The files that make up what stands at `path`: itself, with an OpenVINO .xml its .bin too, a folder's files."""
     if path.is_dir():
-        digest = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            digest.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
-        return digest.hexdigest()
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    weights = path.with_suffix(".bin")
+    return [path, weights] if path.suffix.lower() == ".xml" and weights.is_file() else [path]
+
+
+def size_of(path: Path) -> int:
+    """How many bytes a file, both files of an OpenVINO IR, or all files of a folder have."""
+    return sum(part.stat().st_size for part in parts_of(path))
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file, of both files of an OpenVINO IR, or of a folder's names and contents, as 64 hex digits."""
+    parts = parts_of(path)
+    if parts == [path]:
+        return _file_sha256(path)
+    digest = hashlib.sha256()
+    for part in parts:
+        # An IR stays what it is under another name; in a folder the names count.
+        name = part.relative_to(path).as_posix() if path.is_dir() else part.suffix
+        digest.update(f"{name}\0{_file_sha256(part)}\n".encode())
+    return digest.hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -13,7 +13,11 @@ from deploytk.errors import InputError, MissingDependency
 #: name -> module; other packages add theirs through the entry points `deploytk.backends`, `.targets`, `.runtimes`.
 TABLES: dict[str, dict[str, str]] = {
     "backends": {"ultralytics": "deploytk.backends.ultralytics"},
-    "targets": {"onnx": "deploytk.targets.onnx", "npu": "deploytk.targets.npu"},
+    "targets": {
+        "onnx": "deploytk.targets.onnx",
+        "openvino": "deploytk.targets.openvino",
+        "npu": "deploytk.targets.npu",
+    },
     "runtimes": {
         "onnx": "deploytk.runtimes.onnx",
         "onnx-cuda": "deploytk.runtimes.onnx_cuda",
@@ -41,6 +45,7 @@ EXTRAS = {
     "ai_edge_quantizer": "npu",
     "flatbuffers": "npu",
     "openvino": "openvino",
+    "nncf": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt",
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.artifact import Artifact
+from deploytk.files import size_of
 from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, Tone, code, number, sha, text, yes
 
@@ -153,8 +154,6 @@ def _size(artifact: Artifact) -> Cell:
 def _bytes(path: Path) -> int | None:
     """The size of a file or folder; None where it is gone (a report may be read elsewhere)."""
     try:
-        if path.is_dir():
-            return sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-        return path.stat().st_size
+        return size_of(path)
     except OSError:
         return None

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import openvino as ov
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
@@ -25,6 +24,7 @@ from deploytk.runtimes import (
     require_known,
     whole_number,
 )  # fmt: skip
+from deploytk.runtimes.openvino_library import ov
 from deploytk.runtimes.rebatching import Run, first_line, own_batch, prove
 
 FORMATS = ("onnx", "openvino-xml")
@@ -61,7 +61,7 @@ class OpenVinoSession:
         model = self._model
         return {
             "provider": ", ".join(model.get_property("EXECUTION_DEVICES")),
-            "precision": precision.told(_operators(model), otherwise=_float(model)),
+            "precision": precision.told(operators(model), otherwise=_float(model)),
             "threads": int(model.get_property("INFERENCE_NUM_THREADS")),
             "streams": int(model.get_property("NUM_STREAMS")),
             "hint": str(model.get_property("PERFORMANCE_HINT")).lower(),
@@ -149,7 +149,7 @@ def _read(core: ov.Core, path: Path) -> ov.Model:
     try:
         model = core.read_model(path)
     except RuntimeError as error:
-        raise InputError(f"{path}: OpenVINO cannot load it: {_why(error)}") from error
+        raise InputError(f"{path}: OpenVINO cannot load it: {why(error)}") from error
     if not model.outputs:
         raise InputError(f"{path}: the graph has no output")
     return model
@@ -159,7 +159,7 @@ def _compiled(core: ov.Core, path: Path, model: ov.Model, config: Mapping[str, A
     try:
         compiled = core.compile_model(model, DEVICE, dict(config))
     except RuntimeError as error:
-        raise InputError(f"{path}: OpenVINO cannot compile it: {_why(error)}") from error
+        raise InputError(f"{path}: OpenVINO cannot compile it: {why(error)}") from error
     used = compiled.get_property("EXECUTION_DEVICES")
     if used != [DEVICE]:
         raise InputError(f"{path}: OpenVINO runs it on {', '.join(used)}, not {DEVICE}")
@@ -177,7 +177,7 @@ def _reshape(path: Path, model: ov.Model, batch: int, own: int | None) -> None:
     try:
         model.reshape({model.inputs[i]: ov.PartialShape(shape) for i, shape in shapes.items()})
     except RuntimeError as error:
-        raise FixedBatch(f"{path.name}: fixed at batch {own}; at {batch} it fails: {_why(error)}") from error
+        raise FixedBatch(f"{path.name}: fixed at batch {own}; at {batch} it fails: {why(error)}") from error
 
 
 def _follow(reshape: Any, own: int) -> None:
@@ -211,7 +211,7 @@ def _require_obeyed(session: OpenVinoSession, threads: int | None, options: Opti
             raise InputError(f"OpenVINO uses {session.details[what]} {what}, not the {asked} that were asked for")
     if "precision" in options:
         wanted = _PRECISIONS[options["precision"]]
-        floats = set(_operators(session._model)) & set(_PRECISIONS.values())
+        floats = set(operators(session._model)) & set(_PRECISIONS.values())
         got = _float(session._model)
         if got != wanted or (floats and wanted not in floats):
             raise InputError(
@@ -220,7 +220,7 @@ def _require_obeyed(session: OpenVinoSession, threads: int | None, options: Opti
             )
 
 
-def _operators(model: ov.CompiledModel) -> Counter[str]:
+def operators(model: ov.CompiledModel) -> Counter[str]:
     """Precision -> how many layers with multiplications compute in it."""
     return Counter(kind for node in model.get_runtime_model().get_ordered_ops() for kind in _kind(node.get_rt_info()))
 
@@ -255,7 +255,7 @@ def _name(port: Any) -> str:
     return str(port.any_name if port.names else port.node.friendly_name)
 
 
-def _why(error: Exception) -> str:
+def why(error: Exception) -> str:
     """The sentences of OpenVINO's message that are no place in its source."""
     lines = [line.strip() for line in str(error).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API"))]

@@ -14,7 +14,7 @@ from deploytk import plugins
 from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
-from deploytk.files import sha256_of
+from deploytk.files import sha256_of, size_of
 from deploytk.graphs.identify import RUNNABLE, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
@@ -213,7 +213,7 @@ def findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 def _within_size(artifact: Artifact, budget: Budget, verdict: Verdict) -> Verdict:
     """`verdict`, or a failure where the file is larger than the budget allows."""
-    size_mb = artifact.path.stat().st_size / 1e6
+    size_mb = size_of(artifact.path) / 1e6
     if budget.max_size_mb is None or size_mb <= budget.max_size_mb:
         return verdict
     reason = f"The file has {size_mb:.3g} MB, over the budget of {budget.max_size_mb:g} MB."

@@ -9,7 +9,7 @@ from typing import Any
 
 from deploytk.budget import Status, Verdict
 from deploytk.errors import InputError
-from deploytk.files import sha256_of
+from deploytk.files import sha256_of, size_of
 from deploytk.report import Report
 from deploytk.report.loading import report_from, report_in
 from deploytk.report.points import Point, points
@@ -181,7 +181,7 @@ def _sizes(old: Report, new: Report) -> list[Row]:
 
 def _size(artifact: Any) -> float | None:
     path = artifact.path
-    return path.stat().st_size / 1e6 if path.is_file() and sha256_of(path) == artifact.sha256 else None
+    return size_of(path) / 1e6 if path.is_file() and sha256_of(path) == artifact.sha256 else None
 
 
 def _verdict(rows: Sequence[Row], changes: Sequence[Row], forced: Sequence[str], tolerance: float) -> Verdict:

@@ -21,6 +21,7 @@ from deploytk.report import Finding, Report
 #: target -> the libraries it imports, and what it does on this machine when they are there.
 _TARGETS = {
     "onnx": (("onnx", "onnxruntime"), "runs and is measured here, on the CPU, by ONNX Runtime"),
+    "openvino": (("openvino", "nncf"), "runs and is measured here, on the CPU, by OpenVINO"),
     "npu": (
         ("onnx", "onnxruntime", "ai_edge_litert", "ethosu", "litert_torch", "ai_edge_quantizer", "flatbuffers"),
         "compiles with Vela, and its INT8 model runs here on the CPU; there is no NPU here, so NPU times are "

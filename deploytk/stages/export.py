@@ -111,6 +111,44 @@ def _quantized(
     return climbed.artifact
 
 
+def export_openvino(steps: Steps) -> Report:
+    """The OpenVINO IR of the run, made from its ONNX: agreement with the torch model."""
+    onnx, precision = _onnx(steps), precision_of(steps.profile)
+    model = _ir(steps, onnx, "fp16" if precision == "fp16" else "fp32")
+    checks = proof.Checks(steps.profile)
+    checks.contract(onnx, "onnx")
+    for each in (onnx, model):
+        checks.agreement(each, steps.source, proof.FLOAT_SQNR_DB)
+        checks.metric(each, steps.source)
+    chain = (steps.source, onnx, model)
+    if precision != "int8":
+        return checks.report("export openvino", model, chain, steps.skipped)
+    made = _quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
+    return checks.report("export openvino", made or model, (*chain, *([made] if made else [])), steps.skipped)
+
+
+def _ir(steps: Steps, onnx: Artifact, precision: str) -> Artifact:
+    """The IR with weights of that precision."""
+    out = steps.run.openvino / f"model_{precision}.xml"
+    made = steps.made(
+        out,
+        onnx,
+        lambda: steps.call(
+            "deploytk.stages.steps:ir_from_onnx",
+            f"convert-openvino-{precision}",
+            onnx=str(onnx.path),
+            out=str(out),
+            precision=precision,
+        ),
+        stage="convert",
+        format="openvino-xml",
+        precision=precision,
+        settings={"precision": precision},
+        distributions=plugins.load("targets", "openvino").DISTRIBUTIONS,
+    )
+    return steps.proved(made, "openvino")
+
+
 def export_npu(steps: Steps) -> Report:
     """The LiteRT float and INT8 models, compiled for the NPU by Vela, each proved against the trained model."""
     source, onnx, npu = steps.source, _onnx(steps), _preset(steps.profile)
@@ -187,6 +225,14 @@ def _compiled(steps: Steps, int8: Artifact, npu: dict[str, Any]) -> tuple[Artifa
 
 
 #: target name -> the precisions it has; the first is the usual one.
-PRECISIONS: dict[str, tuple[str, ...]] = {"onnx": ("fp32", "int8"), "npu": ("int8",)}
+PRECISIONS: dict[str, tuple[str, ...]] = {
+    "onnx": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "int8"),
+    "npu": ("int8",),
+}
 #: target name -> how its export goes.
-EXPORTERS: dict[str, Callable[[Steps], Report]] = {"onnx": export_onnx, "npu": export_npu}
+EXPORTERS: dict[str, Callable[[Steps], Report]] = {
+    "onnx": export_onnx,
+    "openvino": export_openvino,
+    "npu": export_npu,
+}

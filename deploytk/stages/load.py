@@ -14,6 +14,7 @@ from deploytk import plugins, soak, worker
 from deploytk.artifact import Artifact
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError, StepFailed
+from deploytk.files import size_of
 from deploytk.load import MOST_REQUESTS
 from deploytk.measurement import Machine, Measurement, Status
 from deploytk.report import Finding, Report
@@ -250,7 +251,7 @@ def _until_then(windows: np.ndarray) -> dict[str, Any]:
 def _within_limits(artifact: Artifact, measurement: Measurement, verdict: Verdict, budget: Budget) -> Verdict:
     """`verdict`, or a failure where the process or the file is larger than the budget allows."""
     told = list(verdict.reasons)
-    peak, size_mb = measurement.peak_rss_mb, artifact.path.stat().st_size / 1e6
+    peak, size_mb = measurement.peak_rss_mb, size_of(artifact.path) / 1e6
     if budget.max_memory_mb is not None and peak is not None and peak > budget.max_memory_mb:
         told.insert(0, f"The peak memory is {peak:.0f} MB, over the budget of {budget.max_memory_mb:g} MB.")
     if budget.max_size_mb is not None and size_mb > budget.max_size_mb:

@@ -50,7 +50,7 @@ def _benched(exported: Report) -> list[Artifact]:
     return [
         a
         for a in exported.chain
-        if a.format in ("onnx", "vela-tflite") or (a.format, a.precision) == ("tflite", "int8")
+        if a.format in ("onnx", "openvino-xml", "vela-tflite") or (a.format, a.precision) == ("tflite", "int8")
     ]
 
 

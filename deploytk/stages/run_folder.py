@@ -38,6 +38,11 @@ class RunFolder:
         return self.path / "export" / "onnx" / "model.onnx"
 
     @property
+    def openvino(self) -> Path:
+        """The folder of the OpenVINO export: an .xml with its .bin per precision."""
+        return self.path / "export" / "openvino"
+
+    @property
     def npu(self) -> Path:
         """The folder of the NPU export: LiteRT float and INT8, and one folder per compiled preset."""
         return self.path / "export" / "npu"

@@ -37,6 +37,12 @@ def convert(backend: str, target: str, checkpoint: str, out: str) -> None:
     plugins.load("targets", target).convert(module, described["imgsz"], Path(out))
 
 
+def ir_from_onnx(onnx: str, out: str, precision: str) -> dict[str, Any]:
+    """Write the OpenVINO IR of an ONNX file; facts about it."""
+    facts: dict[str, Any] = plugins.load("targets", "openvino").convert(Path(onnx), Path(out), precision)
+    return facts
+
+
 def real_inputs(profile: dict[str, Any], run: str, count: int, out: str) -> None:
     """Write `count` validation images, prepared as at inference, as an .npz (images: (N, 3, S, S) float32 0..1)."""
     images = plugins.load("backends", profile["backend"]).samples(profile, "val", count, 0, run)
@@ -88,9 +94,9 @@ def _distance(expected: np.ndarray, got: np.ndarray) -> dict[str, float]:
 
 
 def _predictor(backend: Any, checkpoint: Path, model: Path, runtime: str) -> Predict:
-    """`predict(NCHW float32) -> decoded (N, 4 + nc, anchors)` for a torch checkpoint, an ONNX or a LiteRT file."""
-    if runtime == "onnx":
-        decoded: Predict = plugins.load("targets", "onnx").predictor(model)
+    """`predict(NCHW float32) -> decoded (N, 4 + nc, anchors)` for a torch checkpoint or a file of a target."""
+    if runtime in {"onnx", "openvino"}:
+        decoded: Predict = plugins.load("targets", runtime).predictor(model)
         return decoded
     raw = backend.torch_predictor(checkpoint) if runtime == "torch" else plugins.load("targets", "npu").predictor(model)
     return lambda images: np.asarray(backend.decode(raw(images), checkpoint))

@@ -115,6 +115,20 @@ def test_a_changed_setting_makes_only_what_depends_on_it(ran: tuple[Path, dict[s
     assert told["sections"]["npu"]["accelerator"] == "ethos-u65-512"
 
 
+def test_the_openvino_ir_does_what_the_trained_model_does(ran: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = ran
+    for precision in ("fp32", "fp16"):
+        told = deploytk("export", out, "--target", "openvino", "--precision", precision, expect=4)
+        name = f"model_{precision}.xml"
+        rows = {r["metric"]: r["converted"] for r in told["sections"]["parity"] if r["what"] == name}
+        assert min(rows["SQNR of boxes, dB"], rows["SQNR of scores, dB"]) > 40
+        assert (Path(told["artifact"]["path"]).name, told["artifact"]["precision"]) == (name, precision)
+    assert deploytk("export", out, "--target", "openvino", "--precision", "fp16")["sections"]["skipped"][name]
+    (out / "export" / "openvino" / "model_fp16.bin").write_bytes(b"changed")
+    again = deploytk("export", out, "--target", "openvino", "--precision", "fp16", expect=4)
+    assert not again["sections"]["skipped"][name]
+
+
 def test_check_of_our_own_files(ran: tuple[Path, dict[str, Any]]) -> None:
     out, _ = ran
     assert deploytk("check", out / "model.pt", "--profile", "npu-level4-leaky", expect=0)["verdict"] == "pass"
