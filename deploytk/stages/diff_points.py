@@ -52,23 +52,29 @@ def _rows(old: Point, new: Point, question: Question) -> list[Row]:
     calm = quiet(old), quiet(new)
     left_out = _left_out(calm)
     a, b = (old, new) if left_out and max(left_out) > _MOST_LEFT_OUT else (calm[0].point, calm[1].point)
-    found = []
-    for percent in question.percents:
-        ratios = ratio.unpaired(a.blocks_ms, b.blocks_ms, question.confidence, percent=percent)
-        found.append(_row(old, new, percent, ratios, question, calm))
-    return found
+    ratios = {p: ratio.unpaired(a.blocks_ms, b.blocks_ms, question.confidence, percent=p) for p in question.percents}
+    unhindered = ratios[UNHINDERED].value
+    return [_row(old, new, percent, found, unhindered, question, calm) for percent, found in ratios.items()]
 
 
-def word(found: ratio.Ratio, tolerance: float, percent: float = UNHINDERED) -> str:
-    """slower or faster: beyond noise and by more than the tolerance; same: surely less than twice of it; undecided."""
+def word(found: ratio.Ratio, tolerance: float, unhindered: float | None = None) -> str:
+    """slower or faster: beyond noise and by more than the tolerance; same: surely less than twice of it; undecided.
+
+    Args:
+        unhindered: the ratio of the fastest calls, for a percentile of slower ones: where they did not go along, the
+            machine may have been slower for a part of the run, and more is asked for.
+    """
     most = 1 + tolerance
-    beyond = _BETWEEN_RUNS if percent <= UNHINDERED else _BETWEEN_RUNS_SLOWER_CALLS
-    if found.low > beyond and found.value > most:
+    if found.low > _beyond(unhindered is None or unhindered > most) and found.value > most:
         return "slower"
-    if found.high < 1 / beyond and found.value < 1 / most:
+    if found.high < 1 / _beyond(unhindered is None or unhindered < 1 / most) and found.value < 1 / most:
         return "faster"
     surely = 1 / (1 + 2 * tolerance) <= found.low and found.high <= 1 + 2 * tolerance
     return "same" if surely and 1 / most <= found.value <= most else "undecided"
+
+
+def _beyond(fastest_went_along: bool) -> float:
+    return _BETWEEN_RUNS if fastest_went_along else _BETWEEN_RUNS_SLOWER_CALLS
 
 
 def suspicious(low: float, value: float, tolerance: float) -> bool:
@@ -81,12 +87,13 @@ def _row(
     new: Point,
     percent: float,
     found: ratio.Ratio,
+    unhindered: float,
     question: Question,
     calm: tuple[Quiet, Quiet],
 ) -> Row:
     """One line: what was measured, the ratio and the word for it. `raw_ratio` is of all samples as they are."""
     raw = percentile(new.samples_ms, percent) / percentile(old.samples_ms, percent)
-    verdict = word(found, question.tolerance, percent)
+    verdict = word(found, question.tolerance, unhindered if percent > UNHINDERED else None)
     left_out = _left_out(calm)
     note = _disturbed(verdict, percent, question, left_out) or _explained(verdict, found, question.tolerance, calm)
     if note:
