@@ -17,8 +17,9 @@ from deploytk.targets.onnx.running import Feeds, values
 
 #: How many images the two models are compared on, and how many of the worst layers are told.
 _IMAGES, _TOLD = 4, 5
-#: The float model's values vary when their spread is at least this share of the largest.
-_VARIES = 0.5
+#: The float model's values vary when their spread is at least this share of the largest: for a score that is two or
+#: three steps of the logits behind it.
+_VARIES = 0.2
 
 
 def require_integers(name: str, weighted: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ import onnxslim
 from deploytk.errors import InputError
 from deploytk.graphs import onnx as graphs
 from deploytk.targets.onnx import protos
+from deploytk.targets.onnx.folding import fold_batch_norms
 from deploytk.targets.onnx.scope import WEIGHTED
 
 #: Per-channel scales of DequantizeLinear came with it.
@@ -29,8 +30,10 @@ def prepared(model: Path, out: Path) -> tuple[Any, graphs.Graph]:
         InputError: no float model, an opset without per-channel quantization, or a batch size fixed above 1.
     """
     _require_quantizable(graphs.read(model))
-    made = _slimmed(onnx.load(model))
+    made = onnx.load(model)
     _name_nodes(made)
+    fold_batch_norms(made)
+    made = _slimmed(made)
     _own_weights(made)
     onnx.save(onnx.shape_inference.infer_shapes(made), out)
     return onnx.load(out), graphs.read(out)

@@ -1,10 +1,11 @@
-"""A float model and the ranges of its activations as a model in QDQ form (onnxruntime.quantization)."""
+"""A float model and the ranges of its activations as a model in QDQ form (onnx, onnxruntime.quantization)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from onnx import helper
 from onnxruntime.quantization import QuantType
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -34,7 +35,40 @@ def quantized(model: Any, ranges: Ranges, scope: Scope, types: Types) -> Any:
     )
     tool.quantize_model()
     tool.model.topological_sort()
-    return tool.model.model
+    made = tool.model.model
+    for name in scope.kept:
+        _hold_in_float(made, name)
+    return made
+
+
+def _hold_in_float(made: Any, name: str) -> None:
+    """Give an operator that stays in float its image by a scale for each channel, all of them the same.
+
+    Between a scalar DequantizeLinear and a QuantizeLinear ONNX Runtime quantizes Conv and Gemm by itself, weights per
+    tensor (WeightBiasQuantization), so that nothing would be left of keeping them in float.
+    """
+    node, makers, constants = protos.nodes(made)[name], protos.makers(made), protos.weights(made)
+    shared = makers.get(node.input[0])
+    if shared is None or shared.op_type != DEQUANTIZE:
+        return
+    own = [shared.input[0]]
+    for tensor, what in zip(shared.input[1:], ("scale", "zero_point"), strict=True):
+        own.append(f"{name}:{what}")
+        protos.add(made, own[-1], np.repeat(protos.array(constants[tensor]), _channels(node, constants)))
+    restored = helper.make_node(DEQUANTIZE, own, [f"{name}:restored"], name=f"{name}:restore", axis=1)
+    made.graph.node.insert(list(made.graph.node).index(node), restored)
+    node.input[0] = restored.output[0]
+    if shared.output[0] not in protos.readers(made):
+        made.graph.node.remove(shared)
+
+
+def _channels(node: Any, constants: dict[str, Any]) -> int:
+    """How many channels an operator reads."""
+    given = {a.name: a.i for a in node.attribute}
+    shape = constants[node.input[1]].dims
+    if node.op_type == "Conv":
+        return int(shape[1] * given.get("group", 1))
+    return int(shape[1] if node.op_type == "Gemm" and given.get("transB") else shape[0])
 
 
 def in_integers(model: Any, scope: Scope) -> tuple[str, ...]:

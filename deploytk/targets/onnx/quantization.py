@@ -39,14 +39,13 @@ def quantize_graph(model: Path, feeds: Feeds, out: Path, recipe: Recipe) -> dict
     types = schemes.types(recipe.scheme)
     gates.require_integers(out.name, wanted.weighted)
     corrected: tuple[str, ...] = ()
-    source = whole
     if recipe.correction == "smooth_quant":
-        source, corrected = smoothing.smoothed(whole, graph, wanted, feeds)
-    found, images = ranges(source, wanted.tensors, feeds, _METHODS.get(recipe.correction, "minmax"))
-    made = qdq.quantized(source, found, wanted, types)
+        whole, corrected = smoothing.smoothed(whole, graph, wanted, feeds)
+    found, images = ranges(whole, wanted.tensors, feeds, _METHODS.get(recipe.correction, "minmax"))
+    made = qdq.quantized(whole, found, wanted, types)
     if recipe.correction == "fast_bias":
-        source, corrected = biases.corrected(source, made, graph, wanted.weighted, feeds)
-        made = qdq.quantized(source, found, wanted, types)
+        shifted, corrected = biases.corrected(whole, made, graph, wanted.weighted, feeds)
+        made = qdq.quantized(shifted, found, wanted, types)
     gates.require_integers(out.name, qdq.in_integers(made, wanted))
     distance = gates.compared(out.name, whole, made, feeds)
     with written_whole(out) as temporary:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -82,17 +82,12 @@ class _Histogram:
     low: float
     high: float
     counts: np.ndarray
+    edges: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def fill(self, found: np.ndarray) -> None:
         """Count one more image's values."""
-        bins = len(self.counts)
-        places = (found.reshape(-1) - np.float32(self.low)) * np.float32(bins / (self.high - self.low))
-        self.counts += np.bincount(np.clip(places.astype(np.int32), 0, bins - 1), minlength=bins)
-
-    @property
-    def edges(self) -> np.ndarray:
-        """The ends of the bins."""
-        return np.linspace(self.low, self.high, len(self.counts) + 1, dtype=np.float32)
+        counts, self.edges = np.histogram(found, len(self.counts), range=(np.float32(self.low), np.float32(self.high)))
+        self.counts += counts
 
 
 def _histograms(model: Any, extents: dict[str, _Extent], feeds: Feeds, method: Method) -> dict[str, _Histogram]:
@@ -116,7 +111,7 @@ def _thresholds(histograms: dict[str, _Histogram], extents: dict[str, _Extent], 
     collector = HistogramCollector(method, True, _BINS, _QUANTIZED_BINS, _PERCENTILE, "same")
     for name, histogram in histograms.items():
         low, high = np.float32(extents[name].low), np.float32(extents[name].high)
-        collector.histogram_dict[name] = (histogram.counts, histogram.edges, low, high)
+        collector.histogram_dict[name] = (histogram.counts, histogram.edges.astype(np.float32), low, high)
     if not histograms:
         return {}
     with contextlib.redirect_stdout(io.StringIO()):
