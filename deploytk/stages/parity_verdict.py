@@ -1,0 +1,92 @@
+"""What a comparison of two models adds up to: what is wrong, in sentences, and the rows of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from deploytk.data import agreement
+from deploytk.stages import parity_layers
+from deploytk.stages.parity_limits import LIMITS, Limits
+from deploytk.stages.parity_outputs import FOUND, Setting
+
+#: Layers that a report shows, the worst.
+SHOWN_LAYERS = 8
+
+Row = Mapping[str, Any]
+
+
+def good(row: Row, limits: Limits) -> bool:
+    """Whether a row of `parity_outputs.compared` is within the limits; what was not measured is."""
+    if row.get("error"):
+        return False
+    least = {"top1": limits.top1, _iou(limits): limits.boxes, "sqnr_db": limits.sqnr_db}
+    return all(row[name] >= limit for name, limit in least.items() if row.get(name) is not None)
+
+
+def wrong(found: Row, source: str, converted: str) -> list[str]:
+    """What is wrong in what `parity_steps.agreement` found, a sentence for each output, and the layer at fault."""
+    limits = LIMITS[found["precision"]]
+    outputs: dict[str, list[Row]] = {}
+    for row in found["rows"]:
+        if not good(row, limits):
+            outputs.setdefault(row["output"], []).append(row)
+    told = [_sentence(rows, limits, found["precision"], source) for rows in outputs.values()]
+    layer = _layer(found, limits)
+    return [f"{converted}: {sentence}" for sentence in (*told, layer)] if told else []
+
+
+def _sentence(rows: Sequence[Row], limits: Limits, precision: str, source: str) -> str:
+    """What is wrong with one output, over all settings in which it is."""
+    first = rows[0]
+    where = " and ".join(Setting(batch=row["batch"], size=tuple(row["size"])).words for row in rows)
+    if first.get("error"):
+        return f"output {first['output']} at {where}: {first['error']}"
+    if "top1" in first:
+        least = min(row["top1"] for row in rows)
+        return f"the same class as {source} for {least:.1%} of the samples at {where}; {limits.top1:.0%} expected"
+    if "boxes" in first:
+        least = min(row[_iou(limits)] for row in rows)
+        told = f"{source}'s boxes are found again" if first["output"] == FOUND else f"its boxes are {source}'s"
+        return f"{least:.1%} of {told} (IoU {limits.iou:g}) at {where}; {limits.boxes:.0%} expected of {precision}"
+    least = min(row["sqnr_db"] for row in rows)
+    expected = f"at least {limits.sqnr_db:g} dB expected of {precision}"
+    return f"{first['output']} differ from {source}'s at {where}: SQNR {least:.1f} dB, {expected}"
+
+
+def _iou(limits: Limits) -> str:
+    """The key of the share of boxes with a partner at the overlap that counts."""
+    return f"iou{limits.iou * 100:.0f}"
+
+
+def _layer(found: Row, limits: Limits) -> str:
+    """Which layer went wrong first."""
+    rows = found["layers"]
+    if not rows:
+        return "which layer went wrong cannot be told, as no layer is called as in the source"
+    first = parity_layers.first_wrong(rows, limits.layer_db)
+    if first is None:
+        worst = parity_layers.worst(rows, 1)[0]
+        compared = f"none of {len(rows)} layers is below {limits.layer_db:g} dB at {found['layers_at']}"
+        return f"{compared}; the worst is {worst['layer']}, {_db(worst['sqnr_db'])}"
+    before = first["before_db"]
+    after = "" if before is None else f", while what it reads is at {_db(before)}"
+    return f"the first layer that went wrong is {first['layer']} ({first['op']}): {_db(first['sqnr_db'])}{after}"
+
+
+def _db(value: float) -> str:
+    return "equal" if value >= agreement.EQUAL_DB else f"SQNR {value:.1f} dB"
+
+
+def brief(found: Row) -> dict[str, Any]:
+    """What a report keeps: the limits and a verdict on each row, and of the layers the worst and the first wrong."""
+    limits = LIMITS[found["precision"]]
+    first = parity_layers.first_wrong(found["layers"], limits.layer_db)
+    return {
+        **found,
+        "limits": {"sqnr_db": limits.sqnr_db, "top1": limits.top1, "iou": limits.iou, "boxes": limits.boxes},
+        "rows": [{**row, "ok": good(row, limits)} for row in found["rows"]],
+        "layers": parity_layers.worst(found["layers"], SHOWN_LAYERS),
+        "layers_compared": len(found["layers"]),
+        "first_wrong_layer": None if first is None else dict(first),
+    }
