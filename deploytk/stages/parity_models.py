@@ -90,47 +90,65 @@ class Model:
         return [np.array(reals(made[spec.name], spec)) for spec in self.session.outputs]
 
 
-def opened(path: Path, *, maps: bool = False, backend: str = "ultralytics") -> Model:
+def opened(path: Path, *, backend: str = "ultralytics") -> Model:
     """The model at `path`, on the runtime that runs its kind; a checkpoint through its backend.
-
-    Args:
-        maps: of a checkpoint the raw maps of its head, not the decoded output.
 
     Raises:
         InputError: no model, or one that does not run here.
     """
     kind = require_model(path, KINDS)
     if kind.name == "torch":
-        return Model(path=path, kind="torch", session=TorchSession(path, plugins.load("backends", backend), maps=maps))
+        return Model(path=path, kind="torch", session=TorchSession(path, plugins.load("backends", backend)))
     session = plugins.load("runtimes", RUNNABLE[kind.name]).open_session(path, batch=None, threads=None)
     return Model(path=path, kind=kind.name, session=session)
 
 
-class TorchSession:
-    """A backend's checkpoint as a session: `images` -> `output0` decoded, or its raw maps."""
+def decoded(model: Model, source: Model) -> Model:
+    """`model` with its raw maps decoded as the checkpoint `source` decodes its own; other models as they are."""
+    if not isinstance(source.session, TorchSession) or len(model.session.outputs) < 2:
+        return model
+    return replace(model, session=DecodedSession(model, source.session))
 
-    def __init__(self, checkpoint: Path, backend: Any, *, maps: bool) -> None:
-        self._predict, self._decode = backend.torch_predictor(checkpoint), backend.decode
-        self._checkpoint, self._maps = checkpoint, maps
+
+class TorchSession:
+    """A backend's checkpoint as a session: `images` -> `output0` (N, 4 + classes, anchors)."""
+
+    def __init__(self, checkpoint: Path, backend: Any) -> None:
+        self._predict, self._backend, self._checkpoint = backend.torch_predictor(checkpoint), backend, checkpoint
         size = int(backend.describe(checkpoint)["imgsz"])
         self.details: dict[str, Any] = {"precision": "float32", "trained_at": size}
-        self.inputs: tuple[TensorSpec, ...] = (
-            TensorSpec(name="images", shape=("batch", 3, "height", "width"), dtype="float32"),
+        images = TensorSpec(name="images", shape=("batch", 3, "height", "width"), dtype="float32")
+        self.inputs: tuple[TensorSpec, ...] = (images,)
+        made = self.run({"images": np.zeros((1, 3, size, size), np.float32)})["output0"]
+        self.outputs: tuple[TensorSpec, ...] = (
+            TensorSpec(name="output0", shape=("batch", *made.shape[1:]), dtype="float32"),
         )
-        given = self._run(np.zeros((1, 3, size, size), np.float32))
-        self.outputs = tuple(
-            TensorSpec(name=name, shape=("batch", *value.shape[1:]), dtype="float32") for name, value in given.items()
-        )
+
+    def decode(self, maps: Sequence[np.ndarray]) -> np.ndarray:
+        """Raw maps (NCHW) of this checkpoint's head, decoded."""
+        return np.asarray(self._backend.decode(maps, self._checkpoint))
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
-        """The outputs by name."""
-        return self._run(feed["images"])
+        """The output by name."""
+        return {"output0": self.decode(self._predict(feed["images"]))}
 
-    def _run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        made: Sequence[np.ndarray] = self._predict(images)
-        if self._maps:
-            return {f"map{number}": value for number, value in enumerate(made)}
-        return {"output0": np.asarray(self._decode(made, self._checkpoint))}
+    def another(self) -> Self:
+        """The session itself."""
+        return self
+
+
+class DecodedSession:
+    """A model that gives raw maps, channels last, as one that gives the decoded output."""
+
+    def __init__(self, model: Model, source: TorchSession) -> None:
+        self._model, self._source = model, source
+        self.inputs, self.outputs, self.details = model.session.inputs, source.outputs, model.session.details
+
+    def run(self, feed: Feed) -> dict[str, np.ndarray]:
+        """The output by name."""
+        made, specs = self._model.session.run(feed), self._model.session.outputs
+        maps = [np.moveaxis(reals(made[spec.name], spec), -1, 1) for spec in specs]
+        return {"output0": self._source.decode(maps)}
 
     def another(self) -> Self:
         """The session itself."""

@@ -13,7 +13,7 @@ from deploytk import worker
 from deploytk.artifact import TensorSpec
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
-from deploytk.stages import parity_layers, parity_models, parity_outputs
+from deploytk.stages import parity_layers, parity_models, parity_outputs, parity_verdict
 from deploytk.stages.bench_end_to_end import few, images_of
 from deploytk.stages.parity_limits import row_for
 from deploytk.stages.parity_models import Model
@@ -35,11 +35,12 @@ def compare(
         precision: what the lineage of the converted model says, or the empty string.
 
     Returns:
-        precision (the row of the table of thresholds), computed_in (what the runtime says), samples (how many), rows
-        (see `parity_outputs.compared`), layers (see `parity_layers.compared`), layers_at, notes.
+        precision (the row of the table of thresholds) and limits, computed_in (what the runtime says), samples (how
+        many), rows (see `parity_outputs.compared`, with `ok`), layers (the worst, see `parity_layers.compared`),
+        layers_compared, layers_at, first_wrong_layer, notes.
     """
-    other = parity_models.opened(Path(converted))
-    reference = parity_models.opened(Path(source), maps=len(other.session.outputs) > 1)
+    reference = parity_models.opened(Path(source))
+    other = parity_models.decoded(parity_models.opened(Path(converted)), reference)
     rows = _from_npz(Path(samples), reference) if samples else _from_images(images, reference, other, imgsz)
     return agreement(reference, other, rows, precision)
 
@@ -48,24 +49,25 @@ def agreement(source: Model, converted: Model, rows: Mapping[str, np.ndarray], p
     """What `compare` returns, for two open models and samples by the name of the source's input."""
     kept = {name: values[:MOST_SAMPLES] for name, values in rows.items()}
     wanted, notes = parity_outputs.settings(source, converted, kept)
-    found: list[dict[str, Any]] = []
+    outputs: list[dict[str, Any]] = []
     for done, setting in enumerate(wanted):
         worker.emit(done=done, total=len(wanted) + 1, text=setting.words)
-        found += parity_outputs.compared(source, converted, kept, setting)
+        outputs += parity_outputs.compared(source, converted, kept, setting)
     computed = str(converted.session.details["precision"])
     worker.emit(done=len(wanted), total=len(wanted) + 1, text="layer by layer")
     layers = _layers(source, converted, kept, wanted[0])
     if not layers:
         notes.append(f"{source.path.name} and {converted.path.name} have no layers of the same name to be compared")
-    return {
+    found = {
         "precision": row_for(precision, computed),
         "computed_in": computed,
         "samples": len(next(iter(kept.values()))),
-        "rows": found,
+        "rows": outputs,
         "layers": layers,
         "layers_at": wanted[0].words,
         "notes": notes,
     }
+    return parity_verdict.brief(found)
 
 
 def _layers(source: Model, converted: Model, rows: Mapping[str, np.ndarray], setting: Setting) -> list[dict[str, Any]]:

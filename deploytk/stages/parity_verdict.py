@@ -24,12 +24,16 @@ def good(row: Row, limits: Limits) -> bool:
     return all(row[name] >= limit for name, limit in least.items() if row.get(name) is not None)
 
 
-def wrong(found: Row, source: str, converted: str) -> list[str]:
-    """What is wrong in what `parity_steps.agreement` found, a sentence for each output, and the layer at fault."""
+def wrong(found: Row, source: str, converted: str, *, binding: bool = True) -> list[str]:
+    """What is wrong in what `brief` told, a sentence for each output, and the layer at fault.
+
+    Args:
+        binding: False where something else decides how far off is too far: then only what cannot be right is wrong.
+    """
     limits = LIMITS[found["precision"]]
     outputs: dict[str, list[Row]] = {}
     for row in found["rows"]:
-        if not good(row, limits):
+        if not row["ok"] and (binding or row.get("error")):
             outputs.setdefault(row["output"], []).append(row)
     told = [_sentence(rows, limits, found["precision"], source) for rows in outputs.values()]
     layer = _layer(found, limits)
@@ -64,11 +68,10 @@ def _layer(found: Row, limits: Limits) -> str:
     rows = found["layers"]
     if not rows:
         return "which layer went wrong cannot be told, as no layer is called as in the source"
-    first = parity_layers.first_wrong(rows, limits.layer_db)
+    first = found["first_wrong_layer"]
     if first is None:
-        worst = parity_layers.worst(rows, 1)[0]
-        compared = f"none of {len(rows)} layers is below {limits.layer_db:g} dB at {found['layers_at']}"
-        return f"{compared}; the worst is {worst['layer']}, {_db(worst['sqnr_db'])}"
+        compared = f"none of {found['layers_compared']} layers is below {limits.layer_db:g} dB at {found['layers_at']}"
+        return f"{compared}; the worst is {rows[0]['layer']}, {_db(rows[0]['sqnr_db'])}"
     before = first["before_db"]
     after = "" if before is None else f", while what it reads is at {_db(before)}"
     return f"the first layer that went wrong is {first['layer']} ({first['op']}): {_db(first['sqnr_db'])}{after}"
@@ -76,6 +79,33 @@ def _layer(found: Row, limits: Limits) -> str:
 
 def _db(value: float) -> str:
     return "equal" if value >= agreement.EQUAL_DB else f"SQNR {value:.1f} dB"
+
+
+def summed(found: Row) -> list[dict[str, Any]]:
+    """A row for each output over all batch and image sizes: `metric`, `source`, `converted` (the worst), `ok`.
+
+    `converted` is None where the output could not be compared.
+    """
+    key = _iou(LIMITS[found["precision"]])
+    names = list(dict.fromkeys(row["output"] for row in found["rows"]))
+    return [_summed(name, [row for row in found["rows"] if row["output"] == name], key) for name in names]
+
+
+def _summed(name: str, rows: Sequence[Row], iou: str) -> dict[str, Any]:
+    measured = next((k for k in ("sqnr_db", "top1", iou) if any(k in row for row in rows)), None)
+    values = [row[measured] for row in rows if row.get(measured) is not None] if measured else []
+    broken = any(row.get("error") for row in rows)
+    metric = {"sqnr_db": f"SQNR of {name}, dB", "top1": "same class"}.get(str(measured), f"{name}, {_words(iou)}")
+    return {
+        "metric": metric if measured else name,
+        "source": None if measured in ("sqnr_db", None) else 1.0,
+        "converted": None if broken else min(values, default=None),
+        "ok": all(row["ok"] for row in rows),
+    }
+
+
+def _words(iou: str) -> str:
+    return f"IoU {int(iou.removeprefix('iou')) / 100:g}"
 
 
 def brief(found: Row) -> dict[str, Any]:
