@@ -22,7 +22,7 @@ LIMITS = {
     "fp32": Limits(sqnr_db=40.0, layer_db=40.0, top1=0.99, iou=0.9, boxes=0.99, binding=True),
     "fp16": Limits(sqnr_db=30.0, layer_db=30.0, top1=0.99, iou=0.9, boxes=0.97, binding=True),
     "bf16": Limits(sqnr_db=20.0, layer_db=20.0, top1=0.97, iou=0.5, boxes=0.95, binding=True),
-    "int8": Limits(sqnr_db=8.0, layer_db=8.0, top1=0.9, iou=0.5, boxes=0.8, binding=False),
+    "int8": Limits(sqnr_db=15.0, layer_db=10.0, top1=0.9, iou=0.5, boxes=0.9, binding=False),
 }
 
 #: How a runtime calls what it computes in -> the row of the table; the coarsest first.

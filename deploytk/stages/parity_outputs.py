@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -79,14 +80,19 @@ def _part(values: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return values[:, :, : size[0], : size[1]] if size and values.ndim == 4 else values
 
 
-def compared(source: Model, converted: Model, samples: Rows, setting: Setting) -> list[dict[str, Any]]:
+def compared(
+    source: Model, converted: Model, samples: Rows, setting: Setting, most: int | None = None
+) -> list[dict[str, Any]]:
     """One row for each output (boxes and scores apart), for the boxes found again, and for the classes; or the error.
+
+    Args:
+        most: no more batches than these; None for all samples.
 
     Each row says `output`, `batch`, `size`; then `max_abs`, `mean_abs`, `cosine`, `sqnr_db` of a tensor, `top1` of
     classes, `boxes`, `iou50`, `iou90`, `mean_iou` of boxes, or `error`.
     """
     told = _Told(source, converted, setting)
-    for rows in cut(samples, setting):
+    for rows in islice(cut(samples, setting), most):
         expected = source.run(rows)
         try:
             got = converted.run(rows)

@@ -21,6 +21,8 @@ from deploytk.stages.parity_outputs import Setting
 
 #: As many samples are compared; more tell the same.
 MOST_SAMPLES = 16
+#: Beyond the first setting: what breaks at another batch or image size is broken in any batch.
+MOST_BATCHES = 2
 
 
 def compare(
@@ -52,7 +54,7 @@ def agreement(source: Model, converted: Model, rows: Mapping[str, np.ndarray], p
     outputs: list[dict[str, Any]] = []
     for done, setting in enumerate(wanted):
         worker.emit(done=done, total=len(wanted) + 1, text=setting.words)
-        outputs += parity_outputs.compared(source, converted, kept, setting)
+        outputs += parity_outputs.compared(source, converted, kept, setting, MOST_BATCHES if done else None)
     computed = str(converted.session.details["precision"])
     worker.emit(done=len(wanted), total=len(wanted) + 1, text="layer by layer")
     layers = _layers(source, converted, kept, wanted[0])

@@ -109,11 +109,17 @@ def _words(iou: str) -> str:
 
 
 def brief(found: Row) -> dict[str, Any]:
-    """What a report keeps: the limits and a verdict on each row, and of the layers the worst and the first wrong."""
+    """What a report keeps: the limits and a verdict on each row, and of the layers the worst and the first wrong.
+
+    `error` says what cannot be right at any precision; empty where nothing is.
+    """
     limits = LIMITS[found["precision"]]
     first = parity_layers.first_wrong(found["layers"], limits.layer_db)
     return {
         **found,
+        "error": "; ".join(
+            dict.fromkeys(f"{row['output']}: {row['error']}" for row in found["rows"] if row.get("error"))
+        ),
         "limits": {"sqnr_db": limits.sqnr_db, "top1": limits.top1, "iou": limits.iou, "boxes": limits.boxes},
         "rows": [{**row, "ok": good(row, limits)} for row in found["rows"]],
         "layers": parity_layers.worst(found["layers"], SHOWN_LAYERS),

@@ -35,9 +35,9 @@ def test_openvino_layers_are_called_as_the_onnx_nodes(tmp_path: Path) -> None:
     nodes = [("Conv", "x w", "c"), ("Relu", "c", "y")]
     onnx.save(onnx_graphs.model(nodes, constants={"w": weights}, names=("first", "second")), tmp_path / "m.onnx")
     model = OpenVinoLayers(tmp_path / "m.onnx")
-    assert [layer.name for layer in model.layers] == ["first", "second"]
-    values = model.run(FEED, ["first", "second"])
-    np.testing.assert_allclose(np.maximum(values["first"], 0), values["second"])
+    assert [layer.name for layer in model.layers] == ["first", "y"]  # what makes an output is called as the output
+    values = model.run(FEED, ["first", "y"])
+    np.testing.assert_allclose(np.maximum(values["first"], 0), values["y"])
 
 
 def test_torch_layers_are_the_convolutions_by_module_path() -> None:
