@@ -8,7 +8,7 @@ from typing import Any
 from deploytk.data import agreement
 from deploytk.stages import parity_layers
 from deploytk.stages.parity_limits import LIMITS, Limits
-from deploytk.stages.parity_outputs import FOUND, Setting
+from deploytk.stages.parity_outputs import FOUND
 
 #: Layers that a report shows, the worst.
 SHOWN_LAYERS = 8
@@ -43,7 +43,7 @@ def wrong(found: Row, source: str, converted: str, *, binding: bool = True) -> l
 def _sentence(rows: Sequence[Row], limits: Limits, precision: str, source: str) -> str:
     """What is wrong with one output, over all settings in which it is."""
     first = rows[0]
-    where = " and ".join(Setting(batch=row["batch"], size=tuple(row["size"])).words for row in rows)
+    where = _where(rows)
     if first.get("error"):
         return f"output {first['output']} at {where}: {first['error']}"
     if "top1" in first:
@@ -56,6 +56,14 @@ def _sentence(rows: Sequence[Row], limits: Limits, precision: str, source: str) 
     least = min(row["sqnr_db"] for row in rows)
     expected = f"at least {limits.sqnr_db:g} dB expected of {precision}"
     return f"{first['output']} differ from {source}'s at {where}: SQNR {least:.1f} dB, {expected}"
+
+
+def _where(rows: Sequence[Row]) -> str:
+    """`batch 1, 2, 5 (320x320)`, for each image size."""
+    batches: dict[str, list[str]] = {}
+    for row in rows:
+        batches.setdefault("x".join(map(str, row["size"])), []).append(str(row["batch"]))
+    return " and ".join(f"batch {', '.join(found)}" + (f" ({size})" if size else "") for size, found in batches.items())
 
 
 def _iou(limits: Limits) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -40,16 +42,24 @@ def test_openvino_layers_are_called_as_the_onnx_nodes(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.maximum(values["first"], 0), values["y"])
 
 
-def test_torch_layers_are_the_convolutions_by_module_path() -> None:
+def test_torch_layers_are_the_convolutions_by_module_path_and_the_relu_that_all_share() -> None:
     torch = pytest.importorskip("torch")
     from deploytk.runtimes.torch_layers import TorchLayers
 
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1)).eval()
+    shared = torch.nn.ReLU()
+
+    def block(given: int, made: int, activation: Any) -> Any:
+        return torch.nn.Sequential(OrderedDict(conv=torch.nn.Conv2d(given, made, 3), act=activation))
+
+    module = torch.nn.Sequential(block(3, 4, shared), block(4, 4, shared), block(4, 2, torch.nn.SiLU())).eval()
     model = TorchLayers(module)
-    assert [layer.place for layer in model.layers] == ["0.Conv", "2.Conv"]
-    values = model.run(FEED, ["2.Conv"])
-    np.testing.assert_allclose(values["2.Conv"], module(torch.from_numpy(FEED["x"])).detach().numpy())
-    assert not any(m._forward_hooks for m in module)
+    names = ["0.conv.Conv", "0.act.Relu", "1.conv.Conv", "1.act.Relu", "2.conv.Conv"]
+    assert [layer.name for layer in model.layers] == names
+    values = model.run(FEED, names)
+    for conv, relu in (names[:2], names[2:4]):
+        np.testing.assert_allclose(np.maximum(values[conv], 0), values[relu])
+    assert values["2.conv.Conv"].min() < 0
+    assert not any(m._forward_hooks for m in module.modules())
 
 
 def test_litert_layers_give_real_numbers_of_an_int8_model(data_dir: Path) -> None:
