@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     help="Points of the task metric that INT8 may lose: 1.0 is 0.01 mAP50 (default: the profile's budget).",
 )
 @click.option("--npu", help="NPU preset or YAML file, with --target npu (default: the profile's).")
+@click.option("--imgsz", type=click.IntRange(32), help="Image size, a multiple of 32 (default: as trained).")
 @reporting
-def export(run: Path, max_drop: float | None, **values: str | None) -> Report:
+def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str | None) -> Report:
     """Make the model of the folder RUN ready for a target, and prove each step.
 
     INT8 is tried in several ways until one keeps the accuracy and is not slower than float; exit code 8 where none is.
@@ -39,17 +40,19 @@ def export(run: Path, max_drop: float | None, **values: str | None) -> Report:
     deploytk export RUN --target onnx
     deploytk export RUN --target onnx --precision int8 --calibration pills --max-drop 1.0
     deploytk export RUN --target npu --npu ethos-u55-256
+    deploytk export RUN --target onnx --imgsz 256
     """
     from deploytk.report import render
+    from deploytk.stages.export import at_size, with_overrides
     from deploytk.stages.export import export as stage
-    from deploytk.stages.export import with_overrides
     from deploytk.stages.run_folder import opened
 
     folder = opened(run.absolute())
     drop = None if max_drop is None else max_drop / 100
     profile = with_overrides(folder.profile(), overrides(**values, max_accuracy_drop=drop))
     with progress(f"exporting to {profile.export.target}") as listen:
-        report = stage(folder, profile, listen)
-    written = render.write(report, folder.path / "export" / profile.export.target)
+        report = stage(folder, profile, listen, imgsz=imgsz)
+    folder, profile = at_size(folder, profile, imgsz)
+    written = render.write(report, folder.exported(profile.export.target))
     say_last(f"report: {written['html']}")
     return report

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "calibrate": ("deploytk.cli.calibrate:calibrate", "Make, list and check the image sets that set INT8 ranges."),
     "export": ("deploytk.cli.export:export", "Make the model of a run ready for a target."),
     "check": ("deploytk.cli.check:check", "Check activations and NPU placement of any model file."),
+    "parity": ("deploytk.cli.parity:parity", "Compare a converted model with its source, layer by layer."),
     "bench": ("deploytk.cli.bench:bench", "Measure latency by batch size and judge it against a budget."),
     "run": ("deploytk.cli.run:run", "Run the whole pipeline of a profile, resumable, with one report."),
     "compare": ("deploytk.cli.compare:compare", "Put the reports of several runs into one table."),

@@ -22,11 +22,15 @@ from deploytk.report.content_models import (
     parity_block,
 )
 from deploytk.report.content_npu import npu_block
+from deploytk.report.content_parity import agreement_block
 
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
-    {"bench", "compare", "contract", "diff", "ladder", "load", "npu", "parity", "ratio", "skipped", "train"}
-)
+    {
+        "agreement", "bench", "compare", "contract", "diff", "ladder", "load", "npu", "parity", "ratio", "skipped",
+        "train",
+    }
+)  # fmt: skip
 _MOST_ROWS = 60
 
 #: What an exit code means, in words.
@@ -57,6 +61,7 @@ def blocks(report: Report) -> list[Block]:
         *npu_block(report),
         *contract_block(report),
         *parity_block(report),
+        *agreement_block(report),
         *findings_block(report),
         *_train(report),
         *_unknown(report),

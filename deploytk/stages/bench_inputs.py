@@ -86,15 +86,23 @@ def _arrays(samples: Path, inputs: Sequence[TensorSpec]) -> Mapping[str, np.ndar
 
 def _taken(array: np.ndarray, spec: TensorSpec, turn: int) -> np.ndarray:
     """A batch of samples that begins with another one each turn, in the input's layout and dtype."""
-    wanted = tuple(int(d) for d in spec.shape)
-    rows = array[(np.arange(wanted[0]) + turn) % len(array)]
-    if rows.shape != wanted and rows.ndim == 4:
-        for order in ((0, 2, 3, 1), (0, 3, 1, 2)):  # NCHW images for an NHWC model, and the other way
-            if rows.transpose(order).shape == wanted:
-                rows = np.ascontiguousarray(rows.transpose(order))
-    if rows.shape != wanted:
-        raise InputError(f"samples of shape {array.shape} do not fit the input {spec.name} {wanted}")
-    return _as_dtype(rows, spec)
+    return fitted(array[(np.arange(int(spec.shape[0])) + turn) % len(array)], spec)
+
+
+def fitted(rows: np.ndarray, spec: TensorSpec) -> np.ndarray:
+    """Samples in the layout and dtype of an input; a dimension of it that is free takes any size.
+
+    Raises:
+        InputError: they do not fit.
+    """
+    layouts = [rows]
+    if rows.ndim == 4:  # NCHW images for an NHWC model, and the other way
+        layouts += [rows.transpose(0, 2, 3, 1), rows.transpose(0, 3, 1, 2)]
+    for one in layouts:
+        same = len(one.shape) == len(spec.shape)
+        if same and all(isinstance(d, str) or d == has for d, has in zip(spec.shape, one.shape, strict=True)):
+            return _as_dtype(np.ascontiguousarray(one), spec)
+    raise InputError(f"samples of shape {rows.shape} do not fit the input {spec.name} {spec.shape}")
 
 
 def _as_dtype(rows: np.ndarray, spec: TensorSpec) -> np.ndarray:

@@ -25,7 +25,7 @@ class Steps:
         self.backend = plugins.load("backends", profile.backend)
         self.skipped: dict[str, bool] = {}
         self.data = self._data()
-        self.source = self.proved(Artifact.load(run.model), "torch")
+        self.source = self._source()
 
     def _data(self) -> str:
         """The fingerprint of the images that calibrate and prove."""
@@ -34,6 +34,17 @@ class Steps:
         except InputError as error:
             hint = f"put the dataset back, or write its new place into data.path of {self.run.path / 'profile.json'}"
             raise InputError(f"{error.message}; an export calibrates and proves with it: {hint}") from error
+
+    def _source(self) -> Artifact:
+        """The trained model with its task metrics; at another image size than trained, those it has there."""
+        trained = Artifact.load(self.run.model)
+        if self.run.imgsz is None:
+            return self.proved(trained, "torch")
+        size, sizes = str(self.run.imgsz), trained.settings.get("proved_at", {})
+        if sizes.get(size, {}).get("data") != self.data:
+            sizes = {**sizes, size: {"data": self.data, "metrics": self._proof_of(trained, "torch")["metrics"]}}
+            proof.kept(trained, proved_at=sizes)
+        return replace(trained, metrics=sizes[size]["metrics"])
 
     def call(self, function: str, name: str, **kwargs: Any) -> Any:
         """What `stages.steps.<function>` returns from its own process."""
@@ -79,9 +90,15 @@ class Steps:
 
     def proved(self, artifact: Artifact, runtime: str) -> Artifact:
         """`artifact` with its task metrics and its distance from the trained model, measured once and kept."""
-        if artifact.settings.get("proved_on") == self.data:
+        if artifact.settings.get("proved_with") == self.data:
             return artifact
-        found = self.call(
+        found = self._proof_of(artifact, runtime)
+        return proof.kept(
+            replace(artifact, metrics=found["metrics"]), proved_with=self.data, agreement=found["agreement"]
+        )
+
+    def _proof_of(self, artifact: Artifact, runtime: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.call(
             "proof",
             f"prove-{artifact.path.name}",
             profile=self.raw,
@@ -90,7 +107,6 @@ class Steps:
             model=str(artifact.path),
             runtime=runtime,
             images=8,
+            precision=artifact.precision,
         )
-        return proof.kept(
-            replace(artifact, metrics=found["metrics"]), proved_on=self.data, agreement=found["agreement"]
-        )
+        return found

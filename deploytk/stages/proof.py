@@ -12,11 +12,10 @@ from deploytk.files import write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
+from deploytk.stages import parity_verdict
 from deploytk.stages.check_contract import contract_of
 from deploytk.stages.check_placement import judge
-
-#: A float conversion below this is a wrong conversion, not rounding: measured 79-92 dB (research/npu.md, section 5).
-FLOAT_SQNR_DB = 40.0
+from deploytk.stages.parity_limits import LIMITS
 
 #: The metric that decides; the others are reported.
 METRIC = "mAP50"
@@ -55,27 +54,20 @@ class Checks:
         if wrong:
             self._fails(EXIT_RULE, *(f"{where}: {f}" for f in wrong))
 
-    def agreement(self, artifact: Artifact, source: Artifact, limit_db: float | None) -> None:
-        """The outputs are the source's, within rounding for a float model; only reported for INT8."""
-        found = artifact.settings["agreement"]
-        if "error" in found:
-            self._fails(EXIT_PARITY, f"{artifact.path.name} does not do what the trained model does: {found['error']}")
-        for part in ("boxes", "scores"):
-            self._agreement(artifact, source, part, found.get(part), limit_db)
+    def agreement(self, artifact: Artifact, source: Artifact) -> None:
+        """The outputs are the source's, within what the precision allows (`parity_limits`).
 
-    def _agreement(
-        self, artifact: Artifact, source: Artifact, part: str, found: dict[str, float] | None, limit_db: float | None
-    ) -> None:
-        sqnr = found["sqnr_db"] if found else None
-        good = sqnr is not None and (limit_db is None or sqnr >= limit_db)
-        row = {"what": artifact.path.name, "metric": f"SQNR of {part}, dB", "source": source.path.name}
-        self.parity.append({**row, "converted": sqnr, "drop": None, "ok": good})
-        if sqnr is not None and limit_db is not None and not good:
-            self._fails(
-                EXIT_PARITY,
-                f"{artifact.path.name}: {part} differ from the trained model's: SQNR {sqnr:.1f} dB, "
-                f"at least {limit_db:g} dB expected of a float conversion",
-            )
+        How far INT8 is off is only reported, as the task metric decides; an output that cannot be right fails.
+        """
+        found, names = artifact.settings["agreement"], (source.path.name, artifact.path.name)
+        binding = LIMITS[found["precision"]].binding
+        for told in parity_verdict.summed(found):
+            broken = not told["ok"] and told["converted"] is None
+            ok = told["ok"] if binding or broken else None
+            self.parity.append({"what": names[1], "drop": None, **told, "ok": ok})
+        wrong = parity_verdict.wrong(found, *names, binding=binding)
+        if wrong:
+            self._fails(EXIT_PARITY, *wrong)
 
     def metric(self, artifact: Artifact, source: Artifact) -> None:
         """The task metric is the source's, less at most what the budget allows."""

@@ -21,6 +21,7 @@ class RunFolder:
     """`RUN/`: profile.json, model.pt, training reports, export/, bench/, logs/, report.{json,md,html}."""
 
     path: Path
+    imgsz: int | None = None  # the image size of what is exported, where it is another than trained
 
     @property
     def model(self) -> Path:
@@ -35,17 +36,21 @@ class RunFolder:
     @property
     def onnx(self) -> Path:
         """The exported ONNX."""
-        return self.path / "export" / "onnx" / "model.onnx"
+        return self.exported("onnx") / "model.onnx"
 
     @property
     def openvino(self) -> Path:
         """The folder of the OpenVINO export: an .xml with its .bin per precision."""
-        return self.path / "export" / "openvino"
+        return self.exported("openvino")
 
     @property
     def npu(self) -> Path:
         """The folder of the NPU export: LiteRT float and INT8, and one folder per compiled preset."""
-        return self.path / "export" / "npu"
+        return self.exported("npu")
+
+    def exported(self, target: str) -> Path:
+        """The folder of what is made for a target: `export/onnx`, or `export/onnx-256` at another image size."""
+        return self.path / "export" / (target if self.imgsz is None else f"{target}-{self.imgsz}")
 
     @contextmanager
     def alone(self) -> Iterator[None]:

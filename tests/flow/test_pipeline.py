@@ -129,6 +129,17 @@ def test_the_openvino_ir_does_what_the_trained_model_does(ran: tuple[Path, dict[
     assert not again["sections"]["skipped"][name]
 
 
+def test_another_image_size_is_made_and_proved_beside_the_trained_one(ran: tuple[Path, dict[str, Any]]) -> None:
+    out, _ = ran
+    told = deploytk("export", out, "--target", "onnx", "--imgsz", "96")
+    assert told["exit_code"] in (0, 4)
+    assert told["artifact"]["path"].endswith("onnx-96/model.onnx")
+    assert all(p["ok"] for p in told["sections"]["parity"])
+    assert (out / "export" / "onnx" / "model.onnx").is_file()
+    same = deploytk("parity", out / "model.pt", out / "export" / "onnx-96" / "model.onnx", "--out", out / "parity")
+    assert (same["exit_code"], same["sections"]["agreement"]["rows"][0]["size"]) == (0, [96, 96])
+
+
 def test_check_of_our_own_files(ran: tuple[Path, dict[str, Any]]) -> None:
     out, _ = ran
     assert deploytk("check", out / "model.pt", "--profile", "npu-level4-leaky", expect=0)["verdict"] == "pass"

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from deploytk.artifact import Artifact
 from deploytk.profile import Profile
-from deploytk.stages.proof import FLOAT_SQNR_DB, Checks
-from deploytk.stages.steps import compared
+from deploytk.stages.parity_verdict import brief
+from deploytk.stages.proof import Checks
 
 
 def artifact(name: str, mean_ap: float = 0.8, **settings: Any) -> Artifact:
@@ -26,8 +25,15 @@ def artifact(name: str, mean_ap: float = 0.8, **settings: Any) -> Artifact:
     )
 
 
-def agreement(db: float) -> dict[str, Any]:
-    return {"images": 8, "boxes": {"sqnr_db": 90.0}, "scores": {"sqnr_db": db}}
+def row(output: str, **told: Any) -> dict[str, Any]:
+    return {"output": output, "batch": 1, "size": [64, 64], **told}
+
+
+def agreement(db: float, precision: str = "fp32", *more: dict[str, Any]) -> dict[str, Any]:
+    layer = {"layer": "/model.3/conv/Conv", "op": "Conv", "before_db": 80.0, "sqnr_db": db}
+    rows = [row("boxes", sqnr_db=90.0), row("scores", sqnr_db=db), *more]
+    found = {"precision": precision, "computed_in": precision, "samples": 8, "rows": rows, "layers": [layer]}
+    return brief({**found, "layers_at": "batch 1, 64x64", "notes": []})
 
 
 def placed(**changed: Any) -> dict[str, Any]:
@@ -48,7 +54,7 @@ def ended(checks: Checks) -> tuple[str, int, str]:
 
 
 def test_nothing_wrong_is_a_pass_with_its_evidence(checks: Checks) -> None:
-    checks.agreement(artifact("m.onnx", agreement=agreement(80.0)), artifact("s"), FLOAT_SQNR_DB)
+    checks.agreement(artifact("m.onnx", agreement=agreement(80.0)), artifact("s"))
     checks.metric(artifact("m.onnx", 0.79), artifact("s", 0.8))
     checks.placement(placed())
     status, code, reasons = ended(checks)
@@ -57,25 +63,39 @@ def test_nothing_wrong_is_a_pass_with_its_evidence(checks: Checks) -> None:
     assert "(estimated)" in reasons
 
 
-def test_scores_that_differ_fail_even_where_the_boxes_agree(checks: Checks) -> None:
-    checks.agreement(artifact("m.onnx", agreement=agreement(12.0)), artifact("s"), FLOAT_SQNR_DB)
+def test_scores_that_differ_fail_even_where_the_boxes_agree_and_the_layer_is_named(checks: Checks) -> None:
+    checks.agreement(artifact("m.onnx", agreement=agreement(12.0)), artifact("s"))
     status, code, reasons = ended(checks)
     assert (status, code) == ("fail", 8)
     assert "scores differ" in reasons
+    assert "the first layer that went wrong is /model.3/conv/Conv" in reasons
 
 
 def test_int8_noise_is_reported_and_the_metric_decides(checks: Checks) -> None:
-    checks.agreement(artifact("m.tflite", agreement=agreement(12.0)), artifact("s"), None)
+    checks.agreement(artifact("m.tflite", agreement=agreement(2.0, "int8")), artifact("s"))
+    assert ended(checks)[:2] == ("pass", 0)
     checks.metric(artifact("m.tflite", 0.75), artifact("s", 0.8))
     status, code, reasons = ended(checks)
     assert (status, code) == ("fail", 8)
     assert "fell from 0.800 to 0.750" in reasons
+    assert [p["ok"] for p in checks.parity] == [None, None, False]
 
 
-def test_an_output_that_cannot_be_compared_fails(checks: Checks) -> None:
-    broken = artifact("m.onnx", agreement={"images": 8, "error": "the output holds NaN or infinity"})
-    checks.agreement(broken, artifact("s"), None)
-    assert ended(checks)[1] == 8
+def test_boxes_that_are_not_found_again_fail_a_float_model(checks: Checks) -> None:
+    lost = row("boxes found again", boxes=40, iou50=0.9, iou90=0.85, mean_iou=0.97)
+    checks.agreement(artifact("m.onnx", agreement=agreement(60.0, "fp32", lost)), artifact("s"))
+    status, code, reasons = ended(checks)
+    assert (status, code) == ("fail", 8)
+    assert "85.0% of s's boxes are found again (IoU 0.9)" in reasons
+    assert {p["metric"]: p["converted"] for p in checks.parity}["boxes found again, IoU 0.9"] == 0.85
+
+
+def test_an_output_that_cannot_be_right_fails_at_any_precision(checks: Checks) -> None:
+    nan = row("scores", error="the output holds NaN or infinity")
+    checks.agreement(artifact("m.onnx", agreement=agreement(60.0, "int8", nan)), artifact("s"))
+    status, code, reasons = ended(checks)
+    assert (status, code) == ("fail", 8)
+    assert "NaN" in reasons
 
 
 def test_a_source_that_learned_nothing_proves_nothing(checks: Checks) -> None:
@@ -106,18 +126,3 @@ def test_a_broken_rule_outranks_a_lost_accuracy(checks: Checks) -> None:
     status, code, reasons = ended(checks)
     assert (status, code) == ("fail", 5)
     assert "fell from" in reasons
-
-
-def test_equal_outputs_are_beyond_float32_and_nan_is_an_error() -> None:
-    outputs = np.random.default_rng(0).random((2, 7, 84))
-    same = compared(outputs, outputs.copy())
-    assert same["boxes"]["sqnr_db"] == same["scores"]["sqnr_db"] == 200.0
-    assert same["boxes"]["cosine"] == pytest.approx(1.0)
-    assert "NaN" in compared(outputs, np.full_like(outputs, np.nan))["error"]
-    assert "shape" in compared(outputs, outputs[:, :5])["error"]
-
-
-def test_zero_outputs_of_a_living_model_are_far_off() -> None:
-    outputs = np.random.default_rng(0).random((2, 7, 84))
-    assert compared(outputs, np.zeros_like(outputs))["scores"]["sqnr_db"] == pytest.approx(0.0)
-    assert compared(np.zeros_like(outputs), outputs)["scores"]["sqnr_db"] == -200.0

@@ -33,13 +33,19 @@ class Decoded(nn.Module):  # type: ignore[misc, unused-ignore]
         return decoded
 
 
-def onnx_from_checkpoint(checkpoint: Path, out: Path, opset: int, trust: bool = False) -> None:
+def onnx_from_checkpoint(
+    checkpoint: Path, out: Path, opset: int, trust: bool = False, imgsz: int | None = None
+) -> None:
     """Write the ONNX: `images` (batch, 3, S, S) float32 0..1 RGB -> `output0` (batch, 4 + nc, anchors).
+
+    Args:
+        imgsz: S, where it is another than trained; a multiple of 32.
 
     Raises:
         DeploytkError: the exported graph is not what was asked for.
     """
     told = checkpoints.describe(checkpoint, trust=trust)
+    told |= {"imgsz": imgsz or told["imgsz"]}
     size, strides = told["imgsz"], told["strides"]
     sizes = [(size // s, size // s) for s in strides]
     decode = Decode(sizes, strides, told["reg_max"], told["nc"])

@@ -32,14 +32,14 @@ def score(predict: Predict, profile: dict[str, Any], checkpoint: Path, run: str 
         InputError: the dataset's classes are not the checkpoint's.
         ParityFailed: the predictions have another shape, or are not finite.
     """
-    told, view = checkpoints.payload(checkpoint), view_of(profile, run)
+    told, view, size = checkpoints.payload(checkpoint), view_of(profile, run), profile["train"]["imgsz"]
     if tuple(told["names"]) != view.data.classes:
         raise InputError(f"{checkpoint}: was trained on {told['names']}, the dataset has {list(view.data.classes)}")
     samples = view.data.splits["val"]
     most = max(_MOST, *(len(s.boxes) for s in samples))
     metrics = DetMetrics(names=dict(enumerate(told["names"])))
-    matcher = DetectionValidator(save_dir=view.folder, args={"task": "detect", "plots": False, "imgsz": told["imgsz"]})
-    for number, (found, truth) in enumerate(_results(predict, samples, told, most)):
+    matcher = DetectionValidator(save_dir=view.folder, args={"task": "detect", "plots": False, "imgsz": size})
+    for number, (found, truth) in enumerate(_results(predict, samples, told["nc"], size, most)):
         metrics.update_stats(_outcome(matcher, found, truth, str(number)))
     metrics.process(save_dir=view.folder, plot=False)
     precision, recall, map50, map95 = (float(v) for v in metrics.mean_results())
@@ -47,13 +47,13 @@ def score(predict: Predict, profile: dict[str, Any], checkpoint: Path, run: str 
 
 
 def _results(
-    predict: Predict, samples: tuple[Sample, ...], told: dict[str, Any], most: int
+    predict: Predict, samples: tuple[Sample, ...], nc: int, size: int, most: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Per image: what was found (x1 y1 x2 y2 confidence class) and what is there (class x1 y1 x2 y2), in pixels."""
     for start in range(0, len(samples), _BATCH):
         chunk = samples[start : start + _BATCH]
-        loaded = [images.tensor(s.image, told["imgsz"]) for s in chunk]
-        decoded = _predicted(predict, np.concatenate([tensor for tensor, _ in loaded]), told["nc"])
+        loaded = [images.tensor(s.image, size) for s in chunk]
+        decoded = _predicted(predict, np.concatenate([tensor for tensor, _ in loaded]), nc)
         found = non_max_suppression(
             decoded, _CONFIDENCE, _IOU, multi_label=True, max_det=most, max_time_img=_UNHURRIED_S
         )
