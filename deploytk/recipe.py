@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Correction = Literal["none", "percentile", "smooth_quant", "fast_bias"]
+Correction = Literal["none", "percentile", "entropy", "smooth_quant", "fast_bias"]
 Scheme = Literal["auto", "u8s8", "s8s8"]
 
 

@@ -1,4 +1,4 @@
-"""ONNX as a target: the file that every backend exports, run by ONNX Runtime."""
+"""Predictions of a float or INT8 ONNX file, by ONNX Runtime on this machine's CPU."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from deploytk.runtimes import onnx as runtime
-
-#: The distributions whose versions shape the results.
-DISTRIBUTIONS = ("onnx", "onnxslim", "onnxruntime")
-#: What a model for this target is made from.
-SOURCE = "onnx"
 
 
 def predictor(path: Path) -> Callable[[np.ndarray], np.ndarray]:
