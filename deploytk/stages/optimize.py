@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deploytk import plugins
-from deploytk.artifact import Artifact, TensorSpec
+from deploytk.artifact import TensorSpec
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
@@ -151,7 +151,7 @@ def _deployed(choice: Choice, wanted: Wanted, shop: RealShop, out: Path) -> dict
         options=chosen.setting.options,
         input=TensorSpec(**{**spec, "shape": tuple(spec["shape"])}),
         labels=shop.call("classes", "deploy-labels", backend=shop.profile.backend, checkpoint=str(shop.run.model)),
-        chain=(*_chain(choice, shop.run), *chosen.made.chain),
+        chain=chosen.made.chain,
         verdict=deployed_verdict(choice, wanted),
         compiled=compiled,
     )
@@ -164,10 +164,3 @@ def _deployed(choice: Choice, wanted: Wanted, shop: RealShop, out: Path) -> dict
         ),
     )
     return {"folder": str(out), "example": facts}
-
-
-def _chain(choice: Choice, run: RunFolder) -> list[Artifact]:
-    """What the chain of the chosen model does not begin with: the trained model, where another image size was made."""
-    trained = Artifact.load(run.model)
-    chain = choice.chosen.made.chain if choice.chosen and choice.chosen.made else ()
-    return [] if any(a.sha256 == trained.sha256 for a in chain) else [trained]

@@ -83,9 +83,12 @@ class Search:
         Raises:
             DeploytkError: the default itself cannot be made or measured; nothing can be said without it.
         """
+        self.source = self.shop.trained_metric(self.wanted.imgsz)
         self._look()
         self._leave_hopeless()
-        self._weigh_sizes()
+        for _ in range(2):  # what is spared first may lose too much by its size
+            self._spare_one()
+            self._weigh_sizes()
         self._make()
         self._time()
         self._final(self._tuned(self._fastest()))
@@ -116,24 +119,33 @@ class Search:
                 self._keep(key, look_ms=ms * self.table[key].batch / batch)
 
     def _leave_hopeless(self) -> None:
-        """Out with what is over twice the budget by the look, unless nothing else is left."""
-        measured = [c for c in self._open() if not c.is_estimated and c.key != self.default]
-        over = [c for c in measured if self._look_share(c) > _HOPELESS]
-        if over and len(over) == len(measured):
-            best = min(over, key=self._look_share).variant
-            over = [c for c in over if (c.variant.target, c.variant.imgsz) != (best.target, best.imgsz)]
-        for c in over:
+        """Out with what is over twice the budget by the look."""
+        for c in self._rivals():
             limit_ms = self.wanted.limit_ms(c.batch)
-            self._out([c.key], "too slow", f"its float model took {c.look_ms:.3g} ms, over twice the {limit_ms:g} ms")
+            if self._look_share(c) > _HOPELESS:
+                why = f"its float model took {c.look_ms:.3g} ms, over twice the {limit_ms:g} ms"
+                self._out([c.key], "too slow", why)
+
+    def _spare_one(self) -> None:
+        """Where nothing else is left beside the default, the fastest-looking target and size are pursued after all."""
+        over = [c for c in self.table.values() if c.status == "too slow"]
+        if self._rivals() or not over:
+            return
+        best = min(over, key=self._look_share).variant
+        alike = [c.key for c in over if (c.variant.target, c.variant.imgsz) == (best.target, best.imgsz)]
+        self._out(alike, "open", "")
+
+    def _rivals(self) -> list[Candidate]:
+        """What is still in the race beside the default and can be measured."""
+        return [c for c in self._open() if not c.is_estimated and c.key != self.default]
 
     def _look_share(self, candidate: Candidate) -> float:
         return (candidate.look_ms or 0.0) / self.wanted.limit_ms(candidate.batch)
 
     def _weigh_sizes(self) -> None:
         """Out with image sizes at which the trained model itself loses more than is allowed."""
-        self.source = self.shop.trained_metric(self.wanted.imgsz)
         for size, group in _grouped(self._open(), lambda c: c.variant.imgsz).items():
-            if size == self.wanted.imgsz or self.left_s <= 0:
+            if size in self.lost_by_size or self.left_s <= 0:
                 continue
             try:
                 metric = self.shop.trained_metric(size)
@@ -195,7 +207,7 @@ class Search:
             judged_ms = candidate.timing.judged_ms if candidate.timing else 0.0
             return judged_ms > self.wanted.limit_ms(candidate.batch), candidate.per_item_ms
 
-        return sorted((c for c in self._open() if c.key != self.default), key=place)[:_FINALISTS]
+        return sorted(self._rivals(), key=place)[:_FINALISTS]
 
     def _tuned(self, rivals: Sequence[Candidate]) -> dict[str, Candidate]:
         """The rivals with the settings they look fastest with; beside the plain default, the one that suits it best."""
@@ -218,8 +230,11 @@ class Search:
 
     def _final(self, rivals: Mapping[str, Candidate]) -> None:
         """Everything that may be chosen, measured in turns; the others stay as they looked."""
-        slower = [c.key for c in self._open() if c.key != self.default and c.key not in rivals]
-        self._out(slower, "slower", "not among the fastest in a look, so not in the final round")
+        self._out(
+            [c.key for c in self._rivals() if c.key not in rivals],
+            "slower",
+            "not among the fastest in a look, so not in the final round",
+        )
         left_s = max(self._final_s, self.wanted.time_limit_s - self._spent_s())
         default = self.table[self.default]
         timings = self.shop.final(default, list(rivals.values()), min(left_s, _FINAL_S))

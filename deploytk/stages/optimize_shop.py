@@ -1,8 +1,4 @@
-"""Makes and measures for `deploytk optimize`: every step in a process of its own, every result kept under a key.
-
-Each image size has a run folder: the trained size the run itself, the others `optimize/NNNpx/` with the same weights,
-so that export, calibration, INT8 ladder and proofs work there as they do in any run.
-"""
+"""Makes and measures for `deploytk optimize`: every step in a process of its own, every result kept under a key."""
 
 from __future__ import annotations
 
@@ -24,7 +20,7 @@ from deploytk.profile import Profile
 from deploytk.stages import bench_estimate, optimize_round
 from deploytk.stages.bench import spec_of
 from deploytk.stages.bench_threads import candidates as thread_counts
-from deploytk.stages.export import with_overrides
+from deploytk.stages.export import at_size, with_overrides
 from deploytk.stages.int8 import ABILITIES
 from deploytk.stages.optimize_candidates import Candidate, Made, Setting, Timing, Variant, Wanted
 from deploytk.stages.optimize_kept import Kept
@@ -54,8 +50,7 @@ class RealShop:
 
     def look(self, target: str, imgsz: int, batch: int) -> float:
         """About how many ms a call of the float model takes, from the ONNX, which each of these targets reads."""
-        folder, runtime = self.folder(imgsz), ABILITIES[target].runtime
-        model = self._plain_onnx(folder)
+        model, runtime = self._plain_onnx(imgsz), ABILITIES[target].runtime
         spec = spec_of(model, runtime=runtime)
         settings = {"model": model.sha256, "batch": batch, **self._here(runtime)}
         name = f"look {target} {imgsz} px batch {batch}"
@@ -67,9 +62,8 @@ class RealShop:
 
     def trained_metric(self, imgsz: int) -> float:
         """The metric of the trained weights at an image size."""
-        folder = self.folder(imgsz)
-        told = self.call("trained", f"trained-{imgsz}px", profile=self._told(folder.profile()), run=str(folder.path))
-        return float(told["metrics"][METRIC])
+        told = self.call("trained", f"trained-{imgsz}px", **self._run(self.profile, imgsz))
+        return float(told[METRIC])
 
     def make(self, variant: Variant, allowed: float, limit_s: float) -> Made:
         """The exported model, with its proofs.
@@ -78,19 +72,14 @@ class RealShop:
             ParityFailed, RuleFailed: it does not do what the trained model does, or breaks a rule of the target.
             StepFailed: it was not made in time, or a converter crashed.
         """
-        folder = self.folder(variant.imgsz)
-        profile = self._profile(folder, variant, allowed)
-        settings = {
-            "source": Artifact.load(folder.model).sha256,
-            "profile": self._told(profile),
-            **self._inputs(variant),
-        }
-        run = str(folder.path)
+        profile = self._profile(variant, allowed)
+        asked = self._run(profile, variant.imgsz)
+        settings = {"asked": {**asked, "run": ""}, **self._inputs(profile, variant)}
         name = f"make {variant.name}"
         report = self.kept.get(
             name,
             settings,
-            lambda: self.call("exported", name, limit_s, profile=self._told(profile), run=run),
+            lambda: self.call("exported", name, limit_s, **asked),
             is_valid=_still_there,
         )
         return made_from(report, variant)
@@ -134,30 +123,6 @@ class RealShop:
         )
         return [timing_from(t) for t in told]
 
-    def folder(self, imgsz: int) -> RunFolder:
-        """The run folder of an image size, made where it is not there."""
-        if imgsz == self.wanted.imgsz:
-            return self.run
-        folder, source = RunFolder(self.out / f"{imgsz}px"), Artifact.load(self.run.model)
-        key = stage_key("resize", [source.sha256], {"imgsz": imgsz}, versions_of("deploytk"))
-        if finished(folder.model, key) is None:
-            self.call(
-                "resized",
-                f"resize-{imgsz}px",
-                backend=self.profile.backend,
-                checkpoint=str(self.run.model),
-                imgsz=imgsz,
-                out=str(folder.model),
-            )
-            Artifact.record(
-                folder.model, format="pt", precision="fp32", made_by="resize", key=key, made_from=[source],
-                settings={"imgsz": imgsz}, versions=source.versions,
-            )  # fmt: skip
-        train = self.profile.train.model_copy(update={"imgsz": imgsz})
-        folder.save_profile(self.profile.model_copy(update={"train": train}))
-        self._share_data(folder)
-        return folder
-
     @cached_property
     def images(self) -> list[str]:
         """The validation images, for what is measured from the image file on.
@@ -174,42 +139,39 @@ class RealShop:
         """The logs of the children."""
         return self.out / "logs"
 
-    def _share_data(self, folder: RunFolder) -> None:
-        """The copy of the dataset in the run serves all image sizes."""
-        link, data = folder.path / "data", self.run.path / "data"
-        data.mkdir(exist_ok=True)
-        if not link.exists():
-            link.symlink_to(data, target_is_directory=True)
-
-    def _plain_onnx(self, folder: RunFolder) -> Artifact:
-        """The float ONNX of a run folder as an export makes it, unproved: only its time is looked at."""
-        opset, source = self.profile.export.opset, Artifact.load(folder.model)
-        out = self.out / "looks" / f"{folder.profile().train.imgsz}px.onnx"
-        key = stage_key("look", [source.sha256], {"opset": opset}, versions_of("deploytk", "torch", "onnx", "onnxslim"))
+    def _plain_onnx(self, imgsz: int) -> Artifact:
+        """The float ONNX at an image size as an export makes it, unproved: only its time is looked at."""
+        settings, source = {"opset": self.profile.export.opset, "imgsz": imgsz}, Artifact.load(self.run.model)
+        out = self.out / "looks" / f"{imgsz}px.onnx"
+        key = stage_key("look", [source.sha256], settings, versions_of("deploytk", "torch", "onnx", "onnxslim"))
         found = finished(out, key)
         if found is not None:
             return found
-        worker.call(
-            "deploytk.stages.steps:onnx_from_checkpoint",
-            {"backend": self.profile.backend, "checkpoint": str(folder.model), "out": str(out), "opset": opset},
-            logs=self.logs,
-            name=f"look-{out.stem}",
-            timeout_s=self.profile.export.timeout_s,
-            listen=self.listen,
-        )
+        asked = {"backend": self.profile.backend, "checkpoint": str(self.run.model), "out": str(out), **settings}
+        self.call("deploytk.stages.steps:onnx_from_checkpoint", f"look-{imgsz}px", **asked)
         return Artifact.record(out, format="onnx", precision="fp32", made_by="look", key=key, made_from=[source])
 
-    def _profile(self, folder: RunFolder, variant: Variant, allowed: float) -> Profile:
-        chosen = {"target": variant.target, "precision": variant.precision}
-        overrides: dict[tuple[str | int, ...], Any] = {("export", name): value for name, value in chosen.items()}
-        return with_overrides(folder.profile(), overrides | {("budget", "max_accuracy_drop"): allowed})
-
-    def _inputs(self, variant: Variant) -> dict[str, Any]:
-        """What an export depends on beside its profile and its source."""
+    def _profile(self, variant: Variant, allowed: float) -> Profile:
+        """The profile of an export: a named calibration set serves the size that its samples are prepared to."""
         name = self.profile.calibration.name
+        fits = name is not None and calibration.load(name).preparation.size == (variant.imgsz, variant.imgsz)
+        return with_overrides(
+            self.profile,
+            {
+                ("export", "target"): variant.target,
+                ("export", "precision"): variant.precision,
+                ("calibration", "name"): name if fits else None,
+                ("budget", "max_accuracy_drop"): allowed,
+            },
+        )
+
+    def _inputs(self, profile: Profile, variant: Variant) -> dict[str, Any]:
+        """What an export depends on beside its profile."""
+        name = profile.calibration.name
         target = plugins.load("targets", variant.target)
         return {
-            "calibration": calibration.load(name).sha256 if name and variant.precision == "int8" else None,
+            "source": Artifact.load(self.run.model).sha256,
+            "calibration": calibration.load(name).sha256 if name else None,
             "data": self.backend.data_fingerprint(self.profile),
             "versions": versions_of("deploytk", *self.backend.DISTRIBUTIONS, *target.DISTRIBUTIONS),
             "machine": self.machine,  # INT8 that is slower than float here is refused here
@@ -231,8 +193,13 @@ class RealShop:
         return Runner(name=candidate.name, spec=spec, batch=candidate.batch)
 
     def _feeds(self, imgsz: int) -> Path:
-        folder = self.folder(imgsz)
-        return real_inputs(folder.profile(), folder, self.listen)
+        folder, profile = at_size(self.run, self.profile, imgsz)
+        return real_inputs(profile, folder, self.listen)
+
+    def _run(self, profile: Profile, imgsz: int) -> dict[str, Any]:
+        """What the steps that export and score are told."""
+        told = profile.model_dump(mode="json", by_alias=True)
+        return {"profile": told, "run": str(self.run.path), "imgsz": imgsz}
 
     def _run_with(self, candidates: Sequence[Candidate]) -> dict[str, Any]:
         """What a kept latency depends on."""
@@ -251,14 +218,10 @@ class RealShop:
         module = plugins.load("runtimes", runtime)
         return {"machine": self.machine, "versions": versions_of("deploytk", *module.DISTRIBUTIONS)}
 
-    def _told(self, profile: Profile) -> dict[str, Any]:
-        told: dict[str, Any] = profile.model_dump(mode="json", by_alias=True)
-        return told
-
     def call(self, step: str, name: str, limit_s: float | None = None, **kwargs: Any) -> Any:
-        """What `optimize_steps.<step>` returns from its own process."""
+        """What `optimize_steps.<step>` (or `module:step`) returns from its own process."""
         return worker.call(
-            f"{STEPS}:{step}",
+            step if ":" in step else f"{STEPS}:{step}",
             kwargs,
             logs=self.logs,
             name=name.replace(" ", "-"),

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from deploytk import plugins, worker
-from deploytk.artifact import Artifact
 from deploytk.data import preparation_file
 from deploytk.files import plain
 from deploytk.profile import Profile
 from deploytk.stages.bench_end_to_end import EndToEnd, image_input
-from deploytk.stages.export import export
+from deploytk.stages.export import at_size, export
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.run_folder import RunFolder
-
-
-def resized(backend: str, checkpoint: str, imgsz: int, out: str) -> None:
-    """Write the checkpoint as one for another image size: the same weights."""
-    plugins.load("backends", backend).resized(Path(checkpoint), imgsz, Path(out))
 
 
 def classes(backend: str, checkpoint: str) -> list[str]:
@@ -27,18 +21,16 @@ def classes(backend: str, checkpoint: str) -> list[str]:
     return [str(name) for name in plugins.load("backends", backend).describe(Path(checkpoint))["classes"]]
 
 
-def trained(profile: dict[str, Any], run: str) -> dict[str, Any]:
-    """The artifact of the trained model of a run folder, with its metrics at the folder's image size."""
-    folder = RunFolder(Path(run))
+def trained(profile: dict[str, Any], run: str, imgsz: int) -> dict[str, float]:
+    """The task metrics of the trained model itself at an image size."""
+    folder, wanted = at_size(RunFolder(Path(run)), Profile.model_validate(profile), imgsz)
     with folder.alone():
-        source: Artifact = Steps(folder, Profile.model_validate(profile), _passed_on).source
-    told: dict[str, Any] = plain(source.as_dict())
-    return told
+        return dict(Steps(folder, wanted, _passed_on).source.metrics)
 
 
-def exported(profile: dict[str, Any], run: str) -> dict[str, Any]:
-    """The report of `deploytk export` for this profile and run folder, as JSON-like values."""
-    report = export(RunFolder(Path(run)), Profile.model_validate(profile), _passed_on)
+def exported(profile: dict[str, Any], run: str, imgsz: int) -> dict[str, Any]:
+    """The report of `deploytk export` for this profile, run folder and image size, as JSON-like values."""
+    report = export(RunFolder(Path(run)), Profile.model_validate(profile), _passed_on, imgsz=imgsz)
     told: dict[str, Any] = plain(report.as_dict())
     return told
 

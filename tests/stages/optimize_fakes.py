@@ -33,7 +33,7 @@ def wanted(**more: Any) -> Wanted:
 
 @dataclass
 class FakeShop:
-    """By `target precision size px`: ms of a call, metric, or the error it ends with; `done` is what was asked of it."""
+    """By `target precision size px`: ms of a call, metric, or the error it ends with; `done` is what it was asked."""
 
     ms: dict[str, float] = field(default_factory=dict)
     metric: dict[str, float] = field(default_factory=dict)

@@ -19,7 +19,6 @@ _FUNCTIONS = {
     "train": "training",
     "describe": "checkpoint",
     "adopt": "checkpoint",
-    "resized": "checkpoint",
     "onnx_from_checkpoint": "exporting",
     "torch_module": "inference",
     "torch_predictor": "inference",

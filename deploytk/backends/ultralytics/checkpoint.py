@@ -62,17 +62,6 @@ def adopt(checkpoint: Path, out: Path) -> dict[str, Any]:
     return describe(out)
 
 
-def resized(checkpoint: Path, imgsz: int, out: Path) -> None:
-    """Write a checkpoint with the same weights for another image size.
-
-    Raises:
-        InputError: a size that the network cannot take.
-    """
-    told = {**payload(checkpoint), "imgsz": imgsz}
-    _check(out, told)
-    write(told, out)
-
-
 def payload(checkpoint: Path, *, trust: bool = False) -> dict[str, Any]:
     """Everything in a checkpoint, its tensors included, checked for type and range."""
     path = Path(checkpoint)
