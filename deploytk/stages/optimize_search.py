@@ -180,12 +180,12 @@ class Search:
 
     def _keep_made(self, group: Sequence[str], made: Made) -> None:
         drop = None if made.metric is None else self.source - made.metric
+        is_lost = drop is not None and self._is_lost(drop) and self.default not in group
         for key in group:
             self._keep(key, made=made, metric=made.metric, drop=drop)
-        if made.artifact is None:
-            self._out(group, "lost accuracy" if drop is not None and self._is_lost(drop) else "refused", made.reason)
-        elif drop is not None and self._is_lost(drop):
-            self._out(group, "lost accuracy", f"loses {100 * drop:.1f} points")
+        if made.artifact is None or is_lost:
+            why = made.reason or f"loses {100 * (drop or 0.0):.1f} points"
+            self._out(group, "lost accuracy" if is_lost else "refused", why)
 
     def _time(self) -> None:
         """A few dozen calls of each model that kept its accuracy; what a compiler says of the others."""

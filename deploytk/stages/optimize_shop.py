@@ -152,18 +152,20 @@ class RealShop:
         return Artifact.record(out, format="onnx", precision="fp32", made_by="look", key=key, made_from=[source])
 
     def _profile(self, variant: Variant, allowed: float) -> Profile:
-        """The profile of an export: a named calibration set serves the size that its samples are prepared to."""
+        """The profile of an export: a named calibration set serves the size that its samples are prepared to.
+
+        What INT8 may lose is `allowed`; a float model is to be what was trained, whatever may be lost.
+        """
         name = self.profile.calibration.name
         fits = name is not None and calibration.load(name).preparation.size == (variant.imgsz, variant.imgsz)
-        return with_overrides(
-            self.profile,
-            {
-                ("export", "target"): variant.target,
-                ("export", "precision"): variant.precision,
-                ("calibration", "name"): name if fits else None,
-                ("budget", "max_accuracy_drop"): allowed,
-            },
-        )
+        chosen: dict[tuple[str | int, ...], Any] = {
+            ("export", "target"): variant.target,
+            ("export", "precision"): variant.precision,
+            ("calibration", "name"): name if fits else None,
+        }
+        if variant.precision == "int8":
+            chosen["budget", "max_accuracy_drop"] = allowed
+        return with_overrides(self.profile, chosen)
 
     def _inputs(self, profile: Profile, variant: Variant) -> dict[str, Any]:
         """What an export depends on beside its profile."""
