@@ -139,6 +139,11 @@ class Wanted:
         return self.budget.latency_ms * (batch if self.budget.per == "item" else 1)
 
     @property
+    def only_estimates(self) -> bool:
+        """Whether no target that was asked for can be measured."""
+        return set(self.targets) <= ESTIMATED
+
+    @property
     def default(self) -> Variant:
         """What every other one is compared with; always among the candidates."""
         target, precision = DEFAULT

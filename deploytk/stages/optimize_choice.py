@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from deploytk.budget import Status, Verdict
 from deploytk.stages import optimize_words as words
-from deploytk.stages.optimize_candidates import ESTIMATED, Candidate, Wanted
+from deploytk.stages.optimize_candidates import Candidate, Wanted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,43 +31,39 @@ def choose(candidates: Sequence[Candidate], wanted: Wanted, smaller: Mapping[int
         candidates: the default first; those of the final round are "open".
         smaller: image size -> ms of a look at the fastest float model at a smaller size than any candidate's.
     """
+    status: Status
+    for status in ("pass", "inconclusive"):
+        pool = _pool(candidates, wanted, status)
+        if pool:
+            return _chosen(_best(pool), candidates, wanted, status)
+    reasons = (words.nearest(candidates, wanted), *words.would(candidates, wanted, smaller))
+    verdict = Verdict(status="fail", reasons=(*reasons, *words.left_out(candidates)))
+    return Choice(chosen=None, verdict=verdict, candidates=tuple(_placed(c, None, wanted) for c in candidates))
+
+
+def _chosen(chosen: Candidate, candidates: Sequence[Candidate], wanted: Wanted, status: Status) -> Choice:
+    told = [words.why(chosen, candidates[0], wanted)]
+    if status == "inconclusive" and chosen.timing and chosen.timing.verdict:
+        told += chosen.timing.verdict.reasons
+    told += [*words.others(chosen, candidates), *words.left_out([c for c in candidates if c is not chosen])]
+    verdict = Verdict(status=status, reasons=tuple(told))
+    return Choice(chosen=chosen, verdict=verdict, candidates=tuple(_placed(c, chosen, wanted) for c in candidates))
+
+
+def _pool(candidates: Sequence[Candidate], wanted: Wanted, status: Status) -> list[Candidate]:
+    """What may be chosen with this verdict; beside a default that has it only what is faster beyond noise."""
+    if wanted.only_estimates:
+        return [c for c in candidates if c.status == "estimated" and _verdict(c) == status]
     default, *_ = candidates
-    status: Status = "pass"
-    pool = _estimates(candidates, "pass") if _only_estimates(wanted) else _within(candidates, default, "pass")
-    if not pool:
-        status = "inconclusive"
-        pool = _estimates(candidates, status) if _only_estimates(wanted) else _within(candidates, default, status)
-    if not pool:
-        reasons = (*words.nearest(candidates, wanted), *words.would(candidates, wanted, smaller))
-        told = tuple(_placed(c, None, wanted) for c in candidates)
-        return Choice(chosen=None, verdict=Verdict(status="fail", reasons=reasons), candidates=told)
-    chosen = _best(pool)
-    told = tuple(_placed(c, chosen, wanted) for c in candidates)
-    reasons = (words.why(chosen, default, wanted), *words.others(chosen, candidates), *words.left_out(candidates))
-    if status == "inconclusive":
-        reasons = (*reasons, *(chosen.timing.verdict.reasons if chosen.timing and chosen.timing.verdict else ()))
-    return Choice(chosen=chosen, verdict=Verdict(status=status, reasons=reasons), candidates=told)
-
-
-def _only_estimates(wanted: Wanted) -> bool:
-    return set(wanted.targets) <= ESTIMATED
+    finalists = [c for c in candidates if c.status == "open" and _verdict(c) == status]
+    if default not in finalists:
+        return finalists
+    return [c for c in finalists if c is default or (c.timing and c.timing.word == "faster")]
 
 
 def _verdict(candidate: Candidate) -> Status | None:
     timing = candidate.timing
     return timing.verdict.status if timing and timing.verdict else None
-
-
-def _estimates(candidates: Sequence[Candidate], status: Status) -> list[Candidate]:
-    return [c for c in candidates if c.status == "estimated" and _verdict(c) == status]
-
-
-def _within(candidates: Sequence[Candidate], default: Candidate, status: Status) -> list[Candidate]:
-    """The finalists with this verdict; beside a default that has it too only those that are faster beyond noise."""
-    finalists = [c for c in candidates if c.status == "open" and _verdict(c) == status]
-    if default not in finalists:
-        return finalists
-    return [c for c in finalists if c is default or (c.timing and c.timing.word == "faster")]
 
 
 def _best(pool: Sequence[Candidate]) -> Candidate:
@@ -82,18 +78,19 @@ def _placed(candidate: Candidate, chosen: Candidate | None, wanted: Wanted) -> C
         return replace(candidate, status="chosen")
     if candidate.status != "open":
         return candidate
-    if _verdict(candidate) == "fail":
-        limit_ms = wanted.limit_ms(candidate.batch)
-        judged_ms = candidate.timing.judged_ms if candidate.timing else 0.0
-        return replace(
-            candidate, status="over budget", why=f"{words.judged(judged_ms, wanted)}, {limit_ms:g} ms allowed"
-        )
+    if _verdict(candidate) == "fail" and candidate.timing:
+        told = words.judged(candidate.timing.judged_ms, wanted)
+        why = f"{told}, {wanted.limit_ms(candidate.batch):g} ms allowed"
+        return replace(candidate, status="over budget", why=why)
     return replace(candidate, status="slower", why=_why_not(candidate, chosen))
 
 
 def _why_not(candidate: Candidate, chosen: Candidate | None) -> str:
-    if candidate.timing and candidate.timing.word in ("undecided", "slower"):
-        return f"{candidate.timing.word} beside the default"
-    if candidate.timing and candidate.timing.tied:
+    timing = candidate.timing
+    if chosen is None or chosen.is_estimated or timing is None:
+        return "not among the targets that were asked for"
+    if timing.word in ("undecided", "slower"):
+        return f"{timing.word} beside the default"
+    if timing.tied:
         return "as fast as the chosen one within noise, and no more accurate"
-    return f"slower than {chosen.name}" if chosen else ""
+    return f"slower than {chosen.name}"

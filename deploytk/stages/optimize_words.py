@@ -9,6 +9,7 @@ from deploytk.stages.proof import METRIC
 
 
 def judged(ms: float, wanted: Wanted) -> str:
+    """`p95 8.91 ms`."""
     return f"p{wanted.budget.percentile:g} {ms:.3g} ms"
 
 
@@ -20,13 +21,14 @@ def _accuracy(candidate: Candidate, wanted: Wanted) -> str:
 
 
 def why(chosen: Candidate, default: Candidate, wanted: Wanted) -> str:
+    """Why this one: the budget, the accuracy, the plain default."""
     assert chosen.timing
     limit = f"{judged(chosen.timing.judged_ms, wanted)} of {wanted.limit_ms(chosen.batch):g} ms"
     if chosen.timing.kind == "estimated":
         limit = f"the compiler estimates {chosen.timing.judged_ms:.3g} of {wanted.limit_ms(chosen.batch):g} ms"
     told = f"Chosen: {chosen.name}: {limit}, {_accuracy(chosen, wanted)}"
     if chosen is default:
-        return f"{told}. It is the plain default, and nothing that keeps the accuracy is faster beyond noise."
+        return f"{told}. It is the plain default, and nothing that may be taken is faster beyond noise."
     return f"{told}{_beside_default(chosen.timing)}."
 
 
@@ -52,24 +54,22 @@ def others(chosen: Candidate, candidates: Sequence[Candidate]) -> list[str]:
 
 
 def left_out(candidates: Sequence[Candidate]) -> list[str]:
-    """What was not tried, and estimates that are no rivals of what was measured."""
+    """What was not tried, and estimates, which are no rivals of what was measured."""
     late = [c.key for c in candidates if c.status == "not tried"]
     told = [f"Not tried, the time was over: {', '.join(late)}; go on with the same command."] if late else []
-    return told + [f"Beside it, not ranked: {c.name}: {c.why}" for c in candidates if c.status == "estimated"]
+    return told + [f"Not ranked, an estimate: {c.name}: {c.why}" for c in candidates if c.status == "estimated"]
 
 
-def nearest(candidates: Sequence[Candidate], wanted: Wanted) -> list[str]:
-    timed = [c for c in candidates if c.timing and c.status in ("open", "estimated")]
-    if not timed:
-        return ["Nothing meets the budget."]
-    best = min(timed, key=lambda c: c.timing.judged_ms / wanted.limit_ms(c.batch) if c.timing else 0.0)
+def nearest(candidates: Sequence[Candidate], wanted: Wanted) -> str:
+    """What comes nearest to the budget, and by how much it misses it."""
+    best = min(candidates, key=lambda c: _share(c, wanted))
     assert best.timing
     limit_ms = wanted.limit_ms(best.batch)
-    return [
+    return (
         f"Nothing meets {limit_ms:g} ms with at most {100 * wanted.allowed:.3g} points lost. Nearest: {best.name} with "
-        f"{judged(best.timing.judged_ms, wanted)}, {best.timing.judged_ms / limit_ms:.2f} times the budget, "
+        f"{judged(best.timing.judged_ms, wanted)}, {_share(best, wanted):.2f} times the budget, "
         f"{_accuracy(best, wanted)}."
-    ]
+    )
 
 
 def would(candidates: Sequence[Candidate], wanted: Wanted, smaller: Mapping[int, float]) -> list[str]:
@@ -79,19 +79,23 @@ def would(candidates: Sequence[Candidate], wanted: Wanted, smaller: Mapping[int,
         for c in candidates
         if c.status == "lost accuracy" and 0 < _known_ms(c) < wanted.limit_ms(c.batch)
     ]
-    for size, ms in smaller.items():
-        told.append(
-            f"Smaller images would: at {size} px the fastest float model took {ms:.3g} ms in a look (its accuracy is "
-            f"not known; try --imgsz {size})."
-        )
+    told += [
+        f"Smaller images would: at {size} px the fastest float model took {ms:.3g} ms in a look (its accuracy is not "
+        f"known; try --imgsz {size})."
+        for size, ms in smaller.items()
+    ]
     unasked = [name for name in ("onnx", "openvino", "npu") if name not in (*wanted.targets, wanted.default.target)]
     if unasked:
         told.append(f"Not asked for, so not known: --targets {','.join(unasked)}.")
-    timed = [c for c in candidates if c.timing and c.status == "open"]
-    if timed:
-        share = min(c.timing.judged_ms / wanted.limit_ms(c.batch) for c in timed if c.timing)
-        told.append(f"A smaller model would have to take less than {1 / share:.2f} of the time of the nearest one.")
-    return told + [f"Not tried, the time was over: {c.key}." for c in candidates if c.status == "not tried"]
+    share = min(_share(c, wanted) for c in candidates)
+    return [*told, f"A smaller model would have to take less than {1 / share:.2f} of the time of the nearest one."]
+
+
+def _share(candidate: Candidate, wanted: Wanted) -> float:
+    """How many times the budget a candidate of the final round takes; infinite for the others."""
+    if candidate.timing is None or candidate.timing.kind != ("estimated" if wanted.only_estimates else "final"):
+        return float("inf")
+    return candidate.timing.judged_ms / wanted.limit_ms(candidate.batch)
 
 
 def _known_ms(candidate: Candidate) -> float:
