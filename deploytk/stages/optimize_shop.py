@@ -147,8 +147,8 @@ class RealShop:
         found = finished(out, key)
         if found is not None:
             return found
-        asked = {"backend": self.profile.backend, "checkpoint": str(self.run.model), "out": str(out), **settings}
-        self.call("deploytk.stages.steps:onnx_from_checkpoint", f"look-{imgsz}px", **asked)
+        asked: dict[str, Any] = {"backend": self.profile.backend, "checkpoint": str(self.run.model), "out": str(out)}
+        self.call("deploytk.stages.steps:onnx_from_checkpoint", f"look-{imgsz}px", **asked, **settings)
         return Artifact.record(out, format="onnx", precision="fp32", made_by="look", key=key, made_from=[source])
 
     def _profile(self, variant: Variant, allowed: float) -> Profile:
