@@ -23,7 +23,7 @@ class Kept:
         self, name: str, settings: Any, build: Callable[[], Any], is_valid: Callable[[Any], bool] = lambda _: True
     ) -> Any:
         """The JSON-like result called `name`: the one kept under these settings if it is still valid, or built now."""
-        path = self.folder / (re.sub(r"[^\w=]+", "-", name) + ".json")
+        path = self.folder / f"{as_file(name)}.json"
         key, found = stage_key("optimize", [], settings, {}), _read(path)
         self.skipped[name] = found.get("key") == key and is_valid(found["value"])
         if self.skipped[name]:
@@ -31,6 +31,11 @@ class Kept:
         value = plain(build())
         write_json(path, {"key": key, "settings": plain(settings), "value": value})
         return value
+
+
+def as_file(name: str) -> str:
+    """`time-openvino-int8-320-px-2-threads`: a candidate's name as that of a file."""
+    return re.sub(r"[^\w=]+", "-", name)
 
 
 def _read(path: Path) -> dict[str, Any]:

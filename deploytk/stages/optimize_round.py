@@ -17,6 +17,7 @@ from deploytk.stages.bench_compare import LOOKS
 from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_worth import ROUND_S
 from deploytk.stages.optimize_candidates import Timing
+from deploytk.stages.optimize_kept import as_file
 from deploytk.worker import Listener
 
 #: A look takes so many blocks, and its child so many seconds at most.
@@ -33,9 +34,9 @@ class Runner:
     spec: Mapping[str, Any]
     batch: int
 
-    def point(self, budget: Budget, number: int) -> Point:
+    def point(self, budget: Budget) -> Point:
         """Its samples, none yet."""
-        spec = {**self.spec, "name": f"optimize-{number}"}
+        spec = {**self.spec, "name": as_file(self.name)}
         return Point(spec=spec, batch=self.batch, budget=budget, began_s=time.monotonic())
 
 
@@ -45,7 +46,7 @@ def look(runner: Runner, budget: Budget, logs: Path, blocks: int = _LOOK_BLOCKS)
     Raises:
         StepFailed: the model could not be run.
     """
-    point = runner.point(budget, 0)
+    point = runner.point(budget)
     try:
         point.start(logs, timeout_s=_LOOK_S, warm_s=_LOOK_S / 12)
         for _ in range(blocks):
@@ -69,7 +70,7 @@ def final(
         StepFailed: the first could not be run: there is nothing to compare with.
     """
     until = time.monotonic() + limit_s
-    points = [runner.point(budget, number) for number, runner in enumerate(runners)]
+    points = [runner.point(budget) for runner in runners]
     try:
         for point in points:
             point.start(logs, timeout_s=max(1.0, until - time.monotonic()), warm_s=limit_s / 12)

@@ -23,7 +23,7 @@ from deploytk.stages.bench_threads import candidates as thread_counts
 from deploytk.stages.export import at_size, with_overrides
 from deploytk.stages.int8 import ABILITIES
 from deploytk.stages.optimize_candidates import Candidate, Made, Setting, Timing, Variant, Wanted
-from deploytk.stages.optimize_kept import Kept
+from deploytk.stages.optimize_kept import Kept, as_file
 from deploytk.stages.optimize_round import Runner
 from deploytk.stages.proof import METRIC
 from deploytk.stages.real_inputs import real_inputs
@@ -226,7 +226,7 @@ class RealShop:
             step if ":" in step else f"{STEPS}:{step}",
             kwargs,
             logs=self.logs,
-            name=name.replace(" ", "-"),
+            name=as_file(name),
             timeout_s=limit_s or self.profile.export.timeout_s,
             listen=self.listen,
         )
