@@ -24,7 +24,7 @@ import yaml
 
 from deploytk.artifact import Artifact, TensorSpec
 from deploytk.data.preparation import Preparation
-from deploytk.errors import ParityFailed, StepFailed
+from deploytk.errors import InputError, ParityFailed, StepFailed
 from deploytk.files import parts_of, plain, write_json, write_text, written_whole
 
 _EXAMPLE = Path(__file__).with_name("deployable_example.py")
@@ -98,6 +98,16 @@ class Deployable:
             "preparation": preparation,
             "preparation_sha256": sha256,
         }
+
+
+def require_replaceable(out: Path) -> None:
+    """Nothing, where a folder to deploy may be written to `out`: it is not there, empty, or one of ours.
+
+    Raises:
+        InputError: something else is there, which is not replaced.
+    """
+    if out.exists() and not (out / "deploy.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise InputError(f"{out}: something else is there, and it would be replaced; name another place with --out")
 
 
 def different(found: Sequence[Sequence[Row]], expected: Sequence[Sequence[Row]], labels: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages.deployable import IMAGES, Deployable
+from deploytk.stages.deployable import IMAGES, Deployable, require_replaceable
 from deploytk.stages.export import PRECISIONS, with_overrides
 from deploytk.stages.int8 import ABILITIES
 from deploytk.stages.optimize_candidates import Candidate, Wanted
@@ -53,10 +53,12 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
     comes nearest; INCONCLUSIVE where that could not be told.
 
     Raises:
-        InputError: an unknown target or precision, a size the network cannot take, no dataset.
+        InputError: an unknown target or precision, a size the network cannot take, no dataset, a folder that is not
+            to be replaced.
         ParityFailed, RuleFailed: the plain default, with which all are compared, is not what was trained.
     """
-    began = time.monotonic()
+    began, out = time.monotonic(), (ask.out or run.path / "deploy").absolute()
+    require_replaceable(out)
     wanted = wanted_of(ask, profile)
     profile = with_overrides(profile, {("calibration", "name"): ask.calibration} if ask.calibration else {})
     folder = RunFolder(run.path / "optimize")
@@ -68,7 +70,6 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
         if choice.chosen is None:
             choice = choose(candidates, wanted, smaller(candidates, wanted, shop))
         choice = seen(choice, search.source, wanted)
-        out = (ask.out or run.path / "deploy").absolute()
         deployed = _deployed(choice, wanted, shop, out) if choice.chosen else {}
     spent_s = round(time.monotonic() - began, 1)
     facts = {"deployed": deployed, "skipped": shop.kept.skipped, "time_s": spent_s}

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deploytk.artifact import Artifact, TensorSpec
 from deploytk.data import preparation_file
-from deploytk.errors import ParityFailed, StepFailed
+from deploytk.errors import InputError, ParityFailed, StepFailed
 from deploytk.stages import deployable, deployable_example
-from deploytk.stages.deployable import Deployable, different
+from deploytk.stages.deployable import Deployable, different, require_replaceable
 from deploytk.stages.optimize_steps import boxes, image_spec
 
 SIZE, LABELS = 64, ("red", "blue")
@@ -89,6 +89,17 @@ def test_the_folder_works_by_itself_and_finds_what_the_bench_finds(tmp_path: Pat
     assert prepared.sha256 == told["preparation_sha256"]
     assert json.loads((out / "lineage.json").read_text())[0]["path"] == "model_int8.onnx"
     assert str(tmp_path) not in "".join(path.read_text() for path in out.iterdir() if path.suffix != ".onnx")
+
+
+def test_a_folder_of_somebody_elses_is_not_replaced(tmp_path: Path) -> None:
+    require_replaceable(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    require_replaceable(tmp_path / "empty")
+    (tmp_path / "thesis.tex").write_text("five years of work")
+    with pytest.raises(InputError, match="would be replaced"):
+        require_replaceable(tmp_path)
+    (tmp_path / "deploy.json").write_text("{}")
+    require_replaceable(tmp_path)
 
 
 def test_an_example_that_finds_something_else_leaves_no_folder(tmp_path: Path, images: list[Path]) -> None:
