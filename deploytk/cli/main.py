@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("deploytk.cli.check:check", "Check activations and NPU placement of any model file."),
     "parity": ("deploytk.cli.parity:parity", "Compare a converted model with its source, layer by layer."),
     "bench": ("deploytk.cli.bench:bench", "Measure latency by batch size and judge it against a budget."),
+    "optimize": ("deploytk.cli.optimize:optimize", "Find the fastest model that meets a budget, ready to deploy."),
     "run": ("deploytk.cli.run:run", "Run the whole pipeline of a profile, resumable, with one report."),
     "compare": ("deploytk.cli.compare:compare", "Put the reports of several runs into one table."),
     "report": ("deploytk.cli.report:report", "Work with earlier reports: say what got slower (diff)."),

@@ -22,13 +22,14 @@ from deploytk.report.content_models import (
     parity_block,
 )
 from deploytk.report.content_npu import npu_block
+from deploytk.report.content_optimize import optimize_block
 from deploytk.report.content_parity import agreement_block
 
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "diff", "ladder", "load", "npu", "parity", "ratio", "skipped",
-        "train",
+        "agreement", "bench", "compare", "contract", "diff", "ladder", "load", "npu", "optimize", "parity", "ratio",
+        "skipped", "train",
     }
 )  # fmt: skip
 _MOST_ROWS = 60
@@ -50,6 +51,7 @@ EXIT_WORDS = {
 def blocks(report: Report) -> list[Block]:
     """All blocks of the report; what it does not have is left out."""
     return [
+        *optimize_block(report),
         *diff_block(report),
         *budget_block(report),
         *ratio_block(report),

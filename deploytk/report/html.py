@@ -14,6 +14,7 @@ from deploytk.report.plots import figures
 _SHOWN = 5
 
 _ALT = {
+    "pareto": "Latency against accuracy of every candidate; the table below has the numbers",
     "latency": "Latency in ms by batch size against the budget; the table below has the numbers",
     "throughput": "Items per second by batch size; the table below has the numbers",
     "ecdf": "Share of calls by latency for each batch size, with its confidence band and the budget",

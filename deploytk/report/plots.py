@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from deploytk.report import Report
 from deploytk.report.plots_bench import latency, parts, throughput
+from deploytk.report.plots_pareto import pareto
 from deploytk.report.plots_samples import ecdf
 from deploytk.report.plots_style import PALETTE, STYLE, svg
 from deploytk.report.plots_time import load, memory, timeline
@@ -69,6 +70,7 @@ def cycles(report: Report) -> Figure | None:
 
 
 _FIGURES: dict[str, Callable[[Report], Figure | None]] = {
+    "pareto": pareto,
     "latency": latency,
     "throughput": throughput,
     "ecdf": ecdf,

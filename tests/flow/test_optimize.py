@@ -1,0 +1,59 @@
+"""`deploytk optimize` for real, small: an untrained detector, two runtimes, a folder that works, and a second call."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from deploytk.artifact import Artifact
+from deploytk.data import synthetic
+from deploytk.profile import Profile
+from deploytk.stages.run_folder import RunFolder
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """The folder of a run whose training taught nothing: what is searched is how to deploy it all the same."""
+    pytest.importorskip("ultralytics")
+    from deploytk.backends.ultralytics import checkpoint, network
+
+    folder = RunFolder(tmp_path_factory.mktemp("optimize") / "run")
+    data = synthetic.make_dataset(folder.path.parent / "data", train=8, val=2, imgsz=64)
+    told = {"name": "small", "data": {"path": str(data)}, "train": {"imgsz": 64}}
+    folder.save_profile(Profile.model_validate(told))
+    silu = dict.fromkeys(("backbone", "neck", "head"), "silu")
+    model = network.build("yolov8", "n", len(synthetic.CLASSES), silu, 0.1)
+    packed = checkpoint.pack(model, arch="yolov8", scale="n", imgsz=64, names=list(synthetic.CLASSES))
+    checkpoint.write(packed, folder.model)
+    Artifact.record(folder.model, format="pt", precision="fp32", made_by="train")
+    return folder
+
+
+def optimize(run: RunFolder, *args: str) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "deploytk.cli.main", "optimize", str(run.path), *args, "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    told: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    assert told["exit_code"] == done.returncode
+    return told
+
+
+def test_a_search_ends_with_a_folder_that_works_and_the_same_again_finds_all_of_it(run: RunFolder) -> None:
+    asked = ("--targets", "openvino", "--precisions", "fp32", "--threads", "1", "--budget", "1s")
+    told = optimize(run, *asked)
+    section = told["sections"]["optimize"]
+    assert told["exit_code"] == 4, told["reasons"]  # it finds nothing, so a loss could not be seen
+    assert [row["name"] for row in section["rows"]] == ["onnx fp32 64 px, 1 thread", "openvino fp32 64 px, 1 thread"]
+    assert all(row["kind"] == "final" for row in section["rows"])
+    verdict = json.loads((run.path / "deploy" / "verdict.json").read_text())
+    assert verdict["candidate"]["name"] == section["chosen"]
+    assert section["deployed"]["example"]["images"] == 2
+    again = optimize(run, *asked)["sections"]["optimize"]
+    assert all(again["skipped"].values()), again["skipped"]
+    assert again["rows"] == section["rows"]
