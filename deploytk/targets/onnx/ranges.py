@@ -86,7 +86,8 @@ class _Histogram:
 
     def fill(self, found: np.ndarray) -> None:
         """Count one more image's values."""
-        counts, self.edges = np.histogram(found, len(self.counts), range=(np.float32(self.low), np.float32(self.high)))
+        ends: Any = (np.float32(self.low), np.float32(self.high))  # as ONNX Runtime's own: the edges are float32
+        counts, self.edges = np.histogram(found, len(self.counts), range=ends)
         self.counts += counts
 
 
