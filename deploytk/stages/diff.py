@@ -13,8 +13,10 @@ from deploytk.files import sha256_of, size_of
 from deploytk.report import Report
 from deploytk.report.loading import report_from, report_in
 from deploytk.report.points import Point, points
+from deploytk.stages.diff_again import measured_again, verdict_of
 from deploytk.stages.diff_points import UNHINDERED, Question, Row, compared, suspicious, values
 from deploytk.stages.diff_settings import differences, doubts
+from deploytk.worker import Listener
 
 _BROKEN = ("crash", "oom", "timeout", "bad_output", "fixed_batch")
 
@@ -42,7 +44,17 @@ class Pair:
         return f"{p.series} batch {p.batch}"
 
 
-def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0.05, force: bool = False) -> Report:
+def diff(
+    old: Path,
+    new: Path,
+    *,
+    confidence: float = 0.95,
+    tolerance: float = 0.05,
+    force: bool = False,
+    remeasure: Path | None = None,
+    time_limit_s: float = 120.0,
+    listen: Listener | None = None,
+) -> Report:
     """The report on two runs: FAIL where something is slower or breaks, INCONCLUSIVE where that cannot be told.
 
     Args:
@@ -50,6 +62,8 @@ def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0
         confidence: of all intervals together; each single one gets its part (Bonferroni).
         tolerance: changes up to this are the same: 0.05 is 5 %.
         force: compare although machine, versions or settings differ; the report says so.
+        remeasure: a folder for logs: the models of both runs are measured again side by side, and that decides.
+        time_limit_s: for measuring again, all points together.
 
     Raises:
         InputError: no report there, nothing in common, or the two were not measured in the same way.
@@ -67,6 +81,19 @@ def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0
     rows = [row for a, b in whole for row in compared(a, b, question)]
     changes = _changes(pairs)
     verdict = _verdict(rows, changes, found, tolerance)
+    sections: dict[str, Any] = {}
+    if remeasure:
+        again = measured_again(
+            (before, after),
+            whole,
+            tolerance=tolerance,
+            confidence=confidence,
+            time_limit_s=time_limit_s,
+            out=remeasure,
+            listen=listen,
+        )
+        sections["ratio"] = {"tolerance": tolerance, "rows": again}
+        verdict = _decided_again(verdict_of(again, tolerance), verdict, changes)
     return Report(
         command="report diff",
         title=f"{old} then {new}",
@@ -85,9 +112,16 @@ def diff(old: Path, new: Path, *, confidence: float = 0.95, tolerance: float = 0
                 "changes": changes,
                 "values": [*_sizes(before, after), *values(whole)],
                 "forced": found,
-            }
+            },
+            **sections,
         },
     )
+
+
+def _decided_again(again: Verdict, before: Verdict, changes: Sequence[Row]) -> Verdict:
+    """What was measured again decides; what broke from one run to the other still fails."""
+    status: Status = "fail" if any(c["broke"] for c in changes) else again.status
+    return Verdict(status=status, reasons=(*again.reasons, "From the two runs alone:", *before.reasons))
 
 
 def paired(old: Sequence[Point], new: Sequence[Point]) -> list[Pair]:

@@ -20,8 +20,8 @@ _MOST_LEFT_OUT = 0.5
 #: a third as much as the median (standard deviations of 0.6 and 1.8 % over twenty runs, bench/LOG.md).
 UNHINDERED = 10.0
 #: By so much a percentile moves between two runs of one file for reasons that no interval of the samples within the
-#: runs can know: where its memory lies, and, for the slower calls, who else used the machine.
-_BETWEEN_RUNS, _BETWEEN_RUNS_SLOWER_CALLS = 1.02, 1.10
+#: runs can know: where its memory lies, and, where it moves alone, who else used the machine.
+_BETWEEN_RUNS, _BETWEEN_RUNS_ALONE = 1.02, 1.10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,28 +53,28 @@ def _rows(old: Point, new: Point, question: Question) -> list[Row]:
     left_out = _left_out(calm)
     a, b = (old, new) if left_out and max(left_out) > _MOST_LEFT_OUT else (calm[0].point, calm[1].point)
     ratios = {p: ratio.unpaired(a.blocks_ms, b.blocks_ms, question.confidence, percent=p) for p in question.percents}
-    unhindered = ratios[UNHINDERED].value
-    return [_row(old, new, percent, found, unhindered, question, calm) for percent, found in ratios.items()]
+    others = {p: ratios[50.0 if p == UNHINDERED else UNHINDERED].value for p in ratios}
+    return [_row(old, new, percent, found, others[percent], question, calm) for percent, found in ratios.items()]
 
 
-def word(found: ratio.Ratio, tolerance: float, unhindered: float | None = None) -> str:
+def word(found: ratio.Ratio, tolerance: float, other: float | None = None) -> str:
     """slower or faster: beyond noise and by more than the tolerance; same: surely less than twice of it; undecided.
 
     Args:
-        unhindered: the ratio of the fastest calls, for a percentile of slower ones: where they did not go along, the
-            machine may have been slower for a part of the run, and more is asked for.
+        other: the ratio of the fastest calls, for a percentile of slower ones; that of the median, for the fastest.
+            A slower model moves both; where one did not go along, it may be the machine, and more is asked for.
     """
     most = 1 + tolerance
-    if found.low > _beyond(unhindered is None or unhindered > most) and found.value > most:
+    if found.low > _beyond(other is None or other > most) and found.value > most:
         return "slower"
-    if found.high < 1 / _beyond(unhindered is None or unhindered < 1 / most) and found.value < 1 / most:
+    if found.high < 1 / _beyond(other is None or other < 1 / most) and found.value < 1 / most:
         return "faster"
     surely = 1 / (1 + 2 * tolerance) <= found.low and found.high <= 1 + 2 * tolerance
     return "same" if surely and 1 / most <= found.value <= most else "undecided"
 
 
-def _beyond(fastest_went_along: bool) -> float:
-    return _BETWEEN_RUNS if fastest_went_along else _BETWEEN_RUNS_SLOWER_CALLS
+def _beyond(other_went_along: bool) -> float:
+    return _BETWEEN_RUNS if other_went_along else _BETWEEN_RUNS_ALONE
 
 
 def suspicious(low: float, value: float, tolerance: float) -> bool:
@@ -87,19 +87,19 @@ def _row(
     new: Point,
     percent: float,
     found: ratio.Ratio,
-    unhindered: float,
+    other: float,
     question: Question,
     calm: tuple[Quiet, Quiet],
 ) -> Row:
     """One line: what was measured, the ratio and the word for it. `raw_ratio` is of all samples as they are."""
     raw = percentile(new.samples_ms, percent) / percentile(old.samples_ms, percent)
-    verdict = word(found, question.tolerance, unhindered if percent > UNHINDERED else None)
+    verdict = word(found, question.tolerance, other)
     left_out = _left_out(calm)
     note = _disturbed(verdict, percent, question, left_out) or _explained(verdict, found, question.tolerance, calm)
     if note:
         verdict = "undecided"
     elif verdict == "undecided":
-        note = _why(found, percent)
+        note = _why(found)
     elif left_out and max(left_out) > 0:
         note = f"without the blocks that waited for a core ({_percents(left_out)})"
     return {
@@ -148,12 +148,12 @@ def _percents(shares: tuple[float, float]) -> str:
     return " and ".join(f"{100 * share:.0f} %" for share in shares)
 
 
-def _why(found: ratio.Ratio, percent: float) -> str:
+def _why(found: ratio.Ratio) -> str:
     """What stands in the way of a word."""
     if not found.bounded:
         return "too few independent samples for an interval"
-    if percent > UNHINDERED and suspicious(found.low, found.value, 0.0):
-        return "so much of the slower calls may be the machine's; bench both in one run with --compare"
+    if suspicious(found.low, found.value, 0.0):
+        return "so much may be the machine's; measured side by side (--remeasure) it can be told"
     return "the interval reaches over the limit of what is the same"
 
 

@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_onnx
 from bench_pairs import MACHINE, SLOW, VERSIONS, Neighbour, Nobody, artifact, bench, written
 
 from deploytk.budget import Budget
 from deploytk.errors import InputError
+from deploytk.files import sha256_of
 from deploytk.measurement import Measurement
 from deploytk.report import Report
+from deploytk.stages import diff_again
 from deploytk.stages.diff import diff
 
 TRIES = 20
@@ -166,7 +169,61 @@ def test_a_median_that_moved_alone_is_undecided_and_says_what_tells(tmp_path: Pa
     told = compared(tmp_path, old, replace(new, measurements=tuple(map(every_second, new.measurements))))
     by_what = {r["what"]: r for r in rows(told) if r["batch"] == 1}
     assert by_what["p50"]["verdict"] == "undecided"
-    assert "--compare" in by_what["p50"]["note"]
+    assert "--remeasure" in by_what["p50"]["note"]
+
+
+def test_fastest_calls_that_moved_alone_raise_no_alarm(tmp_path: Path) -> None:
+    """How often a fast mode of the machine comes changes the p10 and not the median."""
+
+    def lucky(m: Measurement) -> Measurement:
+        return replace(m, samples_ms=tuple(s * (0.9 if n % 5 == 0 else 1) for n, s in enumerate(m.samples_ms)))
+
+    old, new = bench(rng(1), rounds=240), bench(rng(2), rounds=240)
+    told = compared(tmp_path, replace(old, measurements=tuple(map(lucky, old.measurements))), new)
+    assert told.exit_code != 3
+    assert max(r["ratio"] for r in rows(told) if r["what"] == "p10") > 1.05
+
+
+def side_by_side(monkeypatch: pytest.MonkeyPatch, ratio: float, verdict: str) -> list[dict[str, Any]]:
+    """What is measured again gives this ratio, and the list of what was asked for."""
+    asked: list[dict[str, Any]] = []
+
+    def compare(contenders: Any, **how: Any) -> Report:
+        asked.append({"models": [c.artifact.path.name for c in contenders], **how})
+        row = {"ratio": ratio, "low": ratio - 0.01, "high": ratio + 0.01, "rounds": 40, "verdict": verdict}
+        return bench(rng(0), sections={"ratio": {"rows": [row]}})
+
+    monkeypatch.setattr(diff_again, "compare", compare)
+    return asked
+
+
+def of_a_file(report: Report, path: Path) -> Report:
+    """The same report of a model that is really there."""
+    made = replace(report.artifact or artifact(), path=path, sha256=sha256_of(path))
+    again = tuple(replace(m, artifact_sha256=made.sha256) for m in report.measurements)
+    return replace(report, artifact=made, measurements=again)
+
+
+@pytest.mark.parametrize(("ratio", "verdict", "code"), [(1.1, "slower", 3), (1.0, "same", 0), (1.05, "undecided", 4)])
+def test_measured_again_side_by_side_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ratio: float, verdict: str, code: int
+) -> None:
+    asked = side_by_side(monkeypatch, ratio, verdict)
+    model = tiny_onnx.conv(tmp_path / "model.onnx")
+    old, new = (of_a_file(bench(rng(seed)), model) for seed in (1, 2))
+    told = compared(tmp_path, old, new, remeasure=tmp_path / "again")
+    assert told.exit_code == code
+    assert [a["batches"] for a in asked] == [[1], [2], [4]]
+    assert "measured again side by side" in told.verdict.reasons[0]
+    assert "From the two runs alone:" in told.verdict.reasons
+
+
+def test_a_model_that_has_changed_since_cannot_be_measured_again(tmp_path: Path) -> None:
+    model = tiny_onnx.conv(tmp_path / "model.onnx")
+    old, new = (of_a_file(bench(rng(seed)), model) for seed in (1, 2))
+    model.write_bytes(b"another")
+    with pytest.raises(InputError, match="not there any more as it was measured"):
+        compared(tmp_path, old, new, remeasure=tmp_path / "again")
 
 
 def test_tolerance_is_what_counts_as_the_same(tmp_path: Path) -> None:
