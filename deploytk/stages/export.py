@@ -12,7 +12,7 @@ from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import int8, proof
+from deploytk.stages import deploy_graph, int8, proof
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
@@ -62,6 +62,7 @@ def require_target(profile: Profile) -> None:
         raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")
     if target == "npu":
         _preset(profile)
+    deploy_graph.wanted(profile)
 
 
 def precision_of(profile: Profile) -> str:

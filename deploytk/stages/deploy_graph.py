@@ -1,0 +1,69 @@
+"""The graph that is deployed: the exported ONNX with preparation and suppression inside, where the profile asks for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploytk.artifact import Artifact
+from deploytk.errors import InputError
+from deploytk.profile import Profile
+from deploytk.stages import proof
+
+if TYPE_CHECKING:
+    from deploytk.stages.export import Steps
+
+#: The targets whose models are made from the ONNX.
+TARGETS = ("onnx", "openvino")
+#: On how many validation images the boxes are compared.
+_IMAGES = 32
+
+
+def wanted(profile: Profile) -> bool:
+    """Whether the profile wants something inside the graph.
+
+    Raises:
+        InputError: its target has no such graph.
+    """
+    export = profile.export
+    asked = export.nms == "in" or export.preprocess != "out"
+    if asked and export.target not in TARGETS:
+        raise InputError(
+            f"the target {export.target} keeps preparation and suppression outside; leave --preprocess and --nms out, "
+            f"or choose --target {' or '.join(TARGETS)}"
+        )
+    return asked
+
+
+def deployed(steps: Steps, model: Artifact) -> Artifact:
+    """`model`, an ONNX, with what the profile wants inside, written beside it and compared with the host's way."""
+    export, out = steps.profile.export, model.path.with_name(f"{model.path.stem}_deploy.onnx")
+    settings = {"preprocess": export.preprocess, "nms": export.nms}
+    made = steps.made(
+        out,
+        model,
+        lambda: steps.call(
+            "deploytk.stages.deploy_steps:deploy_graph", "deploy-graph", model=str(model.path), out=str(out), **settings
+        ),
+        stage="deploy-graph",
+        format="onnx",
+        precision=model.precision,
+        settings=settings,
+        distributions=("onnx", "onnxruntime"),
+    )
+    return proved(steps, model, made, "onnx")
+
+
+def proved(steps: Steps, model: Artifact, made: Artifact, runtime: str) -> Artifact:
+    """`made` with what its boxes are beside those of `model`, found out once and kept."""
+    if made.settings.get("proved_on") == steps.data:
+        return made
+    found = steps.call(
+        "deploytk.stages.deploy_steps:deploy_proof",
+        f"prove-{made.path.name}",
+        data=str(steps.profile.data.path),
+        model=str(model.path),
+        deployed=str(made.path),
+        runtime=runtime,
+        images=_IMAGES,
+    )
+    return proof.kept(made, proved_on=steps.data, same_boxes=found)
