@@ -1,4 +1,4 @@
-"""The graph that is deployed: the exported ONNX with preparation and suppression inside, where the profile asks for it."""
+"""The graph that is deployed: the ONNX with preparation and suppression inside, where the profile asks for it."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def deploy_proof(data: str, model: str, deployed: str, runtime: str, images: int
     Both are run on the same validation images, from the bytes of their files to boxes on them.
 
     Returns:
-        images, boxes (of the host's way, all), boxes_deployed; lost and added: how many, of those with scores above 0.27,
-        have no partner of the same class with an IoU of 0.9 in the boxes of the other way.
+        images, boxes (of the host's way, all), boxes_deployed; lost and added: how many, of those with scores above
+        0.27, have no partner of the same class with an IoU of 0.9 in the boxes of the other way.
     """
     paths = [str(sample.image) for sample in samples.choose(dataset.read(Path(data)), "val", images, 0)]
     ways = [_opened(Path(path), runtime, paths) for path in (model, deployed)]
