@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from deploytk.artifact import Artifact
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.stages import proof
-
-if TYPE_CHECKING:
-    from deploytk.stages.export import Steps
+from deploytk.stages.export_steps import Steps
 
 #: The targets whose models are made from the ONNX.
 TARGETS = ("onnx", "openvino")
@@ -26,6 +22,11 @@ def wanted(profile: Profile) -> bool:
     """
     export = profile.export
     asked = export.nms == "in" or export.preprocess != "out"
+    if asked and (export.target, export.precision) == ("openvino", "int8"):
+        raise InputError(
+            "INT8 for openvino keeps preparation and suppression outside; leave --preprocess and --nms out, "
+            "or choose --precision fp32 or fp16, or --target onnx"
+        )
     if asked and export.target not in TARGETS:
         raise InputError(
             f"the target {export.target} keeps preparation and suppression outside; leave --preprocess and --nms out, "
@@ -34,11 +35,11 @@ def wanted(profile: Profile) -> bool:
     return asked
 
 
-def deployed(steps: Steps, model: Artifact) -> Artifact:
-    """`model`, an ONNX, with what the profile wants inside, written beside it and compared with the host's way."""
+def made(steps: Steps, model: Artifact) -> Artifact:
+    """`model`, an ONNX, with inside what the profile wants there, written beside it."""
     export, out = steps.profile.export, model.path.with_name(f"{model.path.stem}_deploy.onnx")
     settings = {"preprocess": export.preprocess, "nms": export.nms}
-    made = steps.made(
+    return steps.made(
         out,
         model,
         lambda: steps.call(
@@ -48,22 +49,21 @@ def deployed(steps: Steps, model: Artifact) -> Artifact:
         format="onnx",
         precision=model.precision,
         settings=settings,
-        distributions=("onnx", "onnxruntime"),
+        distributions=("onnx",),
     )
-    return proved(steps, model, made, "onnx")
 
 
-def proved(steps: Steps, model: Artifact, made: Artifact, runtime: str) -> Artifact:
-    """`made` with what its boxes are beside those of `model`, found out once and kept."""
-    if made.settings.get("proved_on") == steps.data:
-        return made
+def proved(steps: Steps, model: Artifact, deployed: Artifact, runtime: str) -> Artifact:
+    """`deployed` with what its boxes are beside those of `model`, found out once and kept."""
+    if deployed.settings.get("proved_on") == steps.data:
+        return deployed
     found = steps.call(
         "deploytk.stages.deploy_steps:deploy_proof",
-        f"prove-{made.path.name}",
+        f"prove-{deployed.path.name}",
         data=str(steps.profile.data.path),
         model=str(model.path),
-        deployed=str(made.path),
+        deployed=str(deployed.path),
         runtime=runtime,
         images=_IMAGES,
     )
-    return proof.kept(made, proved_on=steps.data, same_boxes=found)
+    return proof.kept(deployed, proved_on=steps.data, same_boxes=found)

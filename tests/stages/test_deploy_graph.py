@@ -140,6 +140,8 @@ def test_nothing_is_made_unless_the_profile_asks() -> None:
 def test_a_target_without_such_a_graph_is_refused_before_anything_starts() -> None:
     with pytest.raises(InputError, match="npu keeps preparation and suppression outside; leave --preprocess"):
         wanted(asking("npu", nms="in"))
+    with pytest.raises(InputError, match="INT8 for openvino keeps"):
+        wanted(asking("openvino", nms="in", precision="int8"))
 
 
 # --- the bench -------------------------------------------------------------------------------------------------
