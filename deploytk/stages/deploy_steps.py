@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -22,10 +22,12 @@ _SCORE = 0.02
 _SAME = 0.9
 
 
-def deploy_graph(model: str, out: str, preprocess: str, nms: str) -> None:
+def deploy_graph(
+    model: str, out: str, preprocess: Literal["out", "normalise", "letterbox"], nms: Literal["out", "in"]
+) -> None:
     """Write the ONNX with the preparation and the suppression inside that are asked for."""
     made = onnx.load(model)
-    if preprocess == "normalise" or preprocess == "letterbox":
+    if preprocess != "out":
         made = onnx_detector.with_preprocessing(made, preprocess)
     if nms == "in":
         made = onnx_detector.with_nms(made, confidence=SCORE, iou=OVERLAP, most=MOST_BOXES)

@@ -108,7 +108,7 @@ def export_onnx(steps: Steps) -> Report:
     checks.contract(model, "onnx")
     checks.agreement(model, steps.source)
     checks.metric(model, steps.source)
-    chain = (steps.source, model)
+    chain: tuple[Artifact, ...] = (steps.source, model)
     if precision_of(steps.profile) == "int8":
         made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
         if made is None:
@@ -149,7 +149,7 @@ def export_openvino(steps: Steps) -> Report:
     for each in (onnx, model):
         checks.agreement(each, steps.source)
         checks.metric(each, steps.source)
-    chain = (steps.source, onnx, model)
+    chain: tuple[Artifact, ...] = (steps.source, onnx, model)
     if precision != "int8":
         chain = (*chain, *_deployed_ir(steps, checks, onnx, model.precision))
         return checks.report("export openvino", chain[-1], chain, steps.skipped)

@@ -89,7 +89,7 @@ def asking(target: str = "onnx", **export: str) -> Profile:
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
 @pytest.mark.parametrize(("preprocess", "nms"), INSIDE)
 def test_the_graph_finds_the_boxes_of_the_hosts_way(
-    data: Path, tmp_path: Path, preprocess: str, nms: str, runtime: str
+    data: Path, tmp_path: Path, preprocess: Any, nms: Any, runtime: str
 ) -> None:
     if runtime == "openvino":
         pytest.importorskip("openvino", reason="OpenVINO is not installed")
