@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,16 +11,14 @@ import numpy as np
 import onnx
 
 from deploytk import plugins
-from deploytk.data import dataset, samples
-from deploytk.data.detections import MOST_BOXES, OVERLAP, SCORE
+from deploytk.data import agreement, dataset, samples
+from deploytk.data.detections import MOST_BOXES, OVERLAP, SCORE, Detections
 from deploytk.files import written_whole
 from deploytk.graphs import onnx_detector
 from deploytk.stages.bench_end_to_end import EndToEnd, open_end_to_end
 
 #: Rounding moves a score by less than this: a box that is nearer to the threshold may be on either side of it.
 _SCORE = 0.02
-#: The overlap (IoU) from which on two boxes are the same; half a pixel is less on boxes of 20 pixels and more.
-_SAME = 0.9
 
 
 def deploy_graph(
@@ -49,8 +48,8 @@ def deploy_proof(data: str, model: str, deployed: str, runtime: str, images: int
     told = dict.fromkeys(("boxes", "boxes_deployed", "lost", "added"), 0)
     for turn in range(len(paths)):
         host, graph = (_boxes(way.run(turn)) for way in ways)
-        told["boxes"] += len(host)
-        told["boxes_deployed"] += len(graph)
+        told["boxes"] += len(host.scores)
+        told["boxes_deployed"] += len(graph.scores)
         told["lost"] += _alone(host, graph)
         told["added"] += _alone(graph, host)
     return {"images": len(paths), **told}
@@ -61,24 +60,16 @@ def _opened(model: Path, runtime: str, images: list[str]) -> EndToEnd:
     return open_end_to_end({"batch": 1, "images": images}, session)
 
 
-def _boxes(results: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(n, 6) of the one image: x1, y1, x2, y2, score, class."""
+def _boxes(results: Mapping[str, np.ndarray]) -> Detections:
+    """The boxes of the one image."""
     count = int(results["count"][0])
-    parts = (results["boxes"][0], results["scores"][0, :, None], results["labels"][0, :, None])
-    return np.concatenate(parts, axis=1)[:count]
+    parts = {name: results[name][0, :count] for name in ("boxes", "scores", "labels")}
+    return Detections(**parts, candidates=count)
 
 
-def _alone(boxes: np.ndarray, others: np.ndarray) -> int:
+def _alone(boxes: Detections, others: Detections) -> int:
     """How many of the certain boxes have no partner in the others."""
-    sure = boxes[boxes[:, 4] > SCORE + _SCORE]
-    same = (_iou(sure[:, :4], others[:, :4]) >= _SAME) & (sure[:, None, 5] == others[None, :, 5])
-    return int((~same.any(axis=1)).sum())
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(len(a), len(b)) overlaps of boxes given by their corners."""
-    low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).prod(axis=1) for boxes in (a, b)]
-    overlaps: np.ndarray = shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-    return overlaps
+    sure = boxes.scores > SCORE + _SCORE
+    certain = replace(boxes, boxes=boxes.boxes[sure], scores=boxes.scores[sure], labels=boxes.labels[sure])
+    found = agreement.match([certain], [others])
+    return found.boxes - found.iou90
