@@ -127,6 +127,10 @@ class Export(Strict):
     )
     npu: str = Field("ethos-u55-256", description="a preset of profiles/npu/, or a YAML file")
     opset: int = Field(17, ge=13, le=20)
+    preprocess: Literal["out", "normalise", "letterbox"] = Field(
+        "out", description="what of the preparation is put into a graph of its own, model_deploy, for onnx and openvino"
+    )
+    nms: Literal["out", "in"] = Field("out", description="in: the suppression of overlapping boxes is in model_deploy")
     max_cpu_ops: int = Field(0, ge=0, description="operators that may stay on the CPU beside the NPU")
     min_score: float = Field(0.0, ge=0, le=100, description="the Ethos score below which the export fails")
     timeout_s: float = Field(1800.0, gt=0)

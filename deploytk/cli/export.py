@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 )
 @click.option("--npu", help="NPU preset or YAML file, with --target npu (default: the profile's).")
 @click.option("--imgsz", type=click.IntRange(32), help="Image size, a multiple of 32 (default: as trained).")
+@click.option(
+    "--preprocess",
+    type=click.Choice(["out", "normalise", "letterbox"]),
+    help="What of the preparation is put into model_deploy (onnx, openvino; default: the profile's).",
+)
+@click.option("--nms", type=click.Choice(["out", "in"]), help="in: the suppression is in model_deploy too.")
 @reporting
 def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str | None) -> Report:
     """Make the model of the folder RUN ready for a target, and prove each step.
@@ -41,6 +47,7 @@ def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str |
     deploytk export RUN --target onnx --precision int8 --calibration pills --max-drop 1.0
     deploytk export RUN --target npu --npu ethos-u55-256
     deploytk export RUN --target onnx --imgsz 256
+    deploytk export RUN --target onnx --preprocess letterbox --nms in
     """
     from deploytk.report import render
     from deploytk.stages.export import at_size, with_overrides

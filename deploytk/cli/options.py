@@ -63,6 +63,8 @@ _PLACES = {
     "npu": ("export", "npu"),
     "calibration": ("calibration", "name"),
     "max_accuracy_drop": ("budget", "max_accuracy_drop"),
+    "preprocess": ("export", "preprocess"),
+    "nms": ("export", "nms"),
     "batches": ("bench", "batches"),
     "time_limit": ("bench", "time_limit_s"),
 }

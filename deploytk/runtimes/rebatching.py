@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from deploytk.artifact import TensorSpec
+from deploytk.data.pixels import takes_any_size
 from deploytk.errors import InputError
 from deploytk.runtimes import FixedBatch
 
@@ -31,6 +32,8 @@ def prove(
     Raises:
         FixedBatch: it does not, or `rebatched` fails.
     """
+    if any(map(takes_any_size, inputs)):
+        raise FixedBatch(f"{name}: takes one image of any size at a time, not {batch}")
     whole = random_feed(inputs, own * -(-batch // own))
     held = f"{name}: fixed at batch {own}; at {batch}"
     try:
@@ -84,11 +87,12 @@ def own_batch(path: Path, specs: Sequence[TensorSpec]) -> int | None:
     """The batch size that the inputs of a file hold, None where it is free.
 
     Raises:
-        InputError: there is no input with a leading dimension, so no batch; or another dimension is free too.
+        InputError: there is no input with a leading dimension, so no batch; or another dimension is free too, unless
+            that is the size of the image that the model prepares itself.
         FixedBatch: the inputs have no leading dimension in common.
     """
     free = [f"{s.name}[{i}] ({d})" for s in specs for i, d in enumerate(s.shape) if i > 0 and isinstance(d, str)]
-    if free:
+    if free and not all(map(takes_any_size, specs)):
         raise InputError(
             f"{path}: dimensions other than the batch are free: {', '.join(free)}; "
             "export the model with fixed sizes for them, so that it is known what is measured"

@@ -36,6 +36,7 @@ from deploytk.data.detections import (
     head_of,
     top_k,
 )
+from deploytk.data.pixels import InsideModel, takes_any_size
 from deploytk.data.preparation import Placed, Preparation, Task, decode, facts_of
 from deploytk.errors import InputError
 from deploytk.runtimes import Session
@@ -56,7 +57,12 @@ class EndToEnd:
     parts: tuple[str, ...] = PARTS
 
     def __init__(
-        self, session: Session, images: Sequence[Path], preparation: Preparation, after: After, batch: int
+        self,
+        session: Session,
+        images: Sequence[Path],
+        preparation: Preparation | InsideModel,
+        after: After,
+        batch: int,
     ) -> None:
         """Read the bytes of the images, of at most 64 evenly over all, and decode each once.
 
@@ -179,16 +185,30 @@ def open_end_to_end(spec: Mapping[str, Any], session: Session) -> EndToEnd:
     """
     after = _after(str(spec.get("after") or "auto"))
     image = image_input(session)
-    head = head_of(session.outputs, facts_of(image)["size"], after)
-    name = spec.get("prepare") or _usual(head)
+    name = spec.get("prepare")
+    preparation = _inside(name) if takes_any_size(image) else _outside(session, image, name, after)
+    if after == "auto" and takes_any_size(image):
+        after = "nms"  # how many anchors there are is known for images of one size only
+    given = spec.get("images") or []
+    paths = images_of([given] if isinstance(given, str) else given)
+    return EndToEnd(session, paths, preparation, after, int(spec["batch"]))
+
+
+def _inside(name: str | None) -> InsideModel:
+    if name is not None:
+        raise InputError(f"the model prepares its images itself; leave --prepare {name} out")
+    return InsideModel()
+
+
+def _outside(session: Session, image: TensorSpec, name: str | None, after: After) -> Preparation:
+    """The preparation called `name`, or what the outputs call for."""
+    name = name or _usual(head_of(session.outputs, facts_of(image)["size"], after))
     if name is None:
         raise InputError(
             "--after none does not tell how images are prepared: say --prepare "
             f"{', '.join(get_args(Task))} or FILE.yaml"
         )
-    given = spec.get("images") or []
-    paths = images_of([given] if isinstance(given, str) else given)
-    return EndToEnd(session, paths, preparation_file.load(str(name), image), after, int(spec["batch"]))
+    return preparation_file.load(str(name), image)
 
 
 def image_input(session: Session) -> TensorSpec:
@@ -200,8 +220,10 @@ def image_input(session: Session) -> TensorSpec:
     if len(session.inputs) != 1:
         named = ", ".join(s.name for s in session.inputs)
         raise InputError(f"the boundary end_to_end is for models with one image input; this one takes {named}")
-    facts_of(session.inputs[0])
-    return session.inputs[0]
+    image = session.inputs[0]
+    if not takes_any_size(image):
+        facts_of(image)
+    return image
 
 
 def images_of(given: Sequence[str]) -> list[Path]:

@@ -24,8 +24,9 @@ def feeds_for(inputs: Sequence[TensorSpec], samples: Path | None) -> tuple[list[
             first axis.
 
     Raises:
-        InputError: the samples do not fit the inputs.
+        InputError: the samples do not fit the inputs, or there is a size that is not known.
     """
+    _require_sizes(inputs)
     if samples is None:
         rng = np.random.default_rng(0)
         return [{spec.name: _drawn(rng, spec, turn) for spec in inputs} for turn in range(COUNT)], (
@@ -35,6 +36,15 @@ def feeds_for(inputs: Sequence[TensorSpec], samples: Path | None) -> tuple[list[
     feeds = [{spec.name: _taken(arrays[spec.name], spec, turn) for spec in inputs} for turn in range(COUNT)]
     held = len(next(iter(arrays.values())))
     return feeds, f"{COUNT} distinct feeds made of the {held} samples in {samples.name}"
+
+
+def _require_sizes(inputs: Sequence[TensorSpec]) -> None:
+    free = [spec.name for spec in inputs if any(isinstance(d, str) for d in spec.shape)]
+    if free:
+        raise InputError(
+            f"the input {free[0]} takes images of any size, so its time depends on the images: "
+            "measure it with --boundary end_to_end --images"
+        )
 
 
 def _drawn(rng: np.random.Generator, spec: TensorSpec, turn: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import int8, proof
+from deploytk.stages import deploy_graph, int8, proof
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
@@ -62,6 +62,7 @@ def require_target(profile: Profile) -> None:
         raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")
     if target == "npu":
         _preset(profile)
+    deploy_graph.wanted(profile)
 
 
 def precision_of(profile: Profile) -> str:
@@ -107,14 +108,24 @@ def export_onnx(steps: Steps) -> Report:
     checks.contract(model, "onnx")
     checks.agreement(model, steps.source)
     checks.metric(model, steps.source)
-    chain = (steps.source, model)
-    if precision_of(steps.profile) != "int8":
-        return checks.report("export onnx", model, chain, steps.skipped)
-    made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
-    if made is None:
-        return checks.report("export onnx", model, chain, steps.skipped)
-    checks.contract(made, "onnx int8")
-    return checks.report("export onnx", made, (*chain, made), steps.skipped)
+    chain: tuple[Artifact, ...] = (steps.source, model)
+    if precision_of(steps.profile) == "int8":
+        made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
+        if made is None:
+            return checks.report("export onnx", model, chain, steps.skipped)
+        checks.contract(made, "onnx int8")
+        chain = (*chain, made)
+    chain = (*chain, *_deployed(steps, checks, chain[-1]))
+    return checks.report("export onnx", chain[-1], chain, steps.skipped)
+
+
+def _deployed(steps: Steps, checks: proof.Checks, model: Artifact) -> tuple[Artifact, ...]:
+    """The ONNX with inside what the profile wants there, checked; none where it wants nothing."""
+    if not deploy_graph.wanted(steps.profile):
+        return ()
+    made = deploy_graph.proved(steps, model, deploy_graph.made(steps, model), "onnx")
+    checks.same_boxes(made, model)
+    return (made,)
 
 
 def _quantized(
@@ -138,22 +149,37 @@ def export_openvino(steps: Steps) -> Report:
     for each in (onnx, model):
         checks.agreement(each, steps.source)
         checks.metric(each, steps.source)
-    chain = (steps.source, onnx, model)
+    chain: tuple[Artifact, ...] = (steps.source, onnx, model)
     if precision != "int8":
-        return checks.report("export openvino", model, chain, steps.skipped)
+        chain = (*chain, *_deployed_ir(steps, checks, onnx, model.precision))
+        return checks.report("export openvino", chain[-1], chain, steps.skipped)
     made = _quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
     return checks.report("export openvino", made or model, (*chain, *([made] if made else [])), steps.skipped)
 
 
 def _ir(steps: Steps, onnx: Artifact, precision: str) -> Artifact:
     """The IR with weights of that precision."""
-    out = steps.run.openvino / f"model_{precision}.xml"
-    made = steps.made(
+    return steps.proved(_converted(steps, onnx, steps.run.openvino / f"model_{precision}.xml", precision), "openvino")
+
+
+def _deployed_ir(steps: Steps, checks: proof.Checks, onnx: Artifact, precision: str) -> tuple[Artifact, ...]:
+    """The ONNX with inside what the profile wants there, and its IR, checked; none where it wants nothing."""
+    if not deploy_graph.wanted(steps.profile):
+        return ()
+    graph = deploy_graph.made(steps, onnx)
+    made = _converted(steps, graph, steps.run.openvino / f"model_{precision}_deploy.xml", precision)
+    made = deploy_graph.proved(steps, onnx, made, "openvino")
+    checks.same_boxes(made, onnx)
+    return graph, made
+
+
+def _converted(steps: Steps, onnx: Artifact, out: Path, precision: str) -> Artifact:
+    return steps.made(
         out,
         onnx,
         lambda: steps.call(
             "deploytk.stages.steps:ir_from_onnx",
-            f"convert-openvino-{precision}",
+            f"convert-{out.stem}",
             onnx=str(onnx.path),
             out=str(out),
             precision=precision,
@@ -164,7 +190,6 @@ def _ir(steps: Steps, onnx: Artifact, precision: str) -> Artifact:
         settings={"precision": precision},
         distributions=plugins.load("targets", "openvino").DISTRIBUTIONS,
     )
-    return steps.proved(made, "openvino")
 
 
 def export_npu(steps: Steps) -> Report:

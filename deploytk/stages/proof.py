@@ -89,6 +89,25 @@ class Checks:
                 "cannot be seen; train longer",
             )
 
+    def same_boxes(self, deployed: Artifact, source: Artifact) -> None:
+        """The graph with preparation and suppression inside finds the boxes that the host's way finds."""
+        found = deployed.settings["same_boxes"]
+        apart = found["lost"] + found["added"]
+        row = {"what": deployed.path.name, "metric": f"boxes in {found['images']} images", "source": found["boxes"]}
+        self.parity.append({**row, "converted": found["boxes_deployed"], "drop": None, "ok": not apart})
+        if apart:
+            self._fails(
+                EXIT_PARITY,
+                f"{deployed.path.name}: {found['lost']} boxes of {source.path.name} prepared and suppressed by the "
+                f"host are not found by the graph, and {found['added']} others are",
+            )
+        elif not found["boxes"]:
+            self._fails(
+                EXIT_INCONCLUSIVE,
+                f"{deployed.path.name}: {source.path.name} finds no boxes in {found['images']} validation images, so "
+                "it cannot be seen that the graph finds the same; train longer",
+            )
+
     def placement(self, assessment: dict[str, Any]) -> None:
         """The graph is on the NPU, fits its SRAM, and scores at least what the profile asks for."""
         self.assessment = assessment

@@ -157,6 +157,21 @@ def test_bench_of_the_compiled_model_is_an_estimate(ran: tuple[Path, dict[str, A
     assert deploytk("bench", compiled, "--budget", "0.01ms", expect=3)["verdict"] == "fail"
 
 
+def test_the_graph_with_all_inside_has_its_lineage_and_is_benched_from_photos_on(
+    ran: tuple[Path, dict[str, Any]], data: Path
+) -> None:
+    told = deploytk("export", ran[0], "--target", "onnx", "--preprocess", "letterbox", "--nms", "in", expect=4)
+    chain = {Path(a["path"]).name: a for a in told["chain"]}
+    deployed = chain["model_deploy.onnx"]
+    assert deployed["made_from"] == [chain["model.onnx"]["sha256"]]
+    assert deployed["settings"]["same_boxes"]["lost"] == 0
+    timed = deploytk(
+        "bench", deployed["path"], "--boundary", "end_to_end", "--images", data, "--batches", "1,2",
+        "--budget", "5s", "--time-limit", "5", expect=0,
+    )  # fmt: skip
+    assert [m["batch"] for m in timed["measurements"]] == [1]
+
+
 def test_the_pickled_checkpoint_is_refused_without_trust(ran: tuple[Path, dict[str, Any]]) -> None:
     told = deploytk("check", ran[0] / "weights" / "best.pt", expect=2)
     assert "--trust" in " ".join(told["reasons"])
