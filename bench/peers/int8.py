@@ -1,6 +1,6 @@
 """INT8 as deploytk deploys it beside what a user gets by default, all in turns in one run.
 
-python bench/peers/int8.py [--run runs/bccd-relu] [--seconds 60] [--make]    # writes bench/results/int8.{json,md}
+python bench/peers/int8.py [--run runs/bccd-relu] [--seconds 40] [--make]    # writes bench/results/int8.{json,md}
 
 Every ratio is to the first way of its model: for the detector `yolo export format=onnx` in ONNX Runtime with its
 defaults. `--make` only makes the files, which is slow and need not be alone on the machine; what stands is kept.
@@ -14,7 +14,7 @@ from typing import Any
 
 import int8_turns
 from int8_turns import Timed
-from int8_ways import DEFAULT, MAX_DROP, Way, metrics, of_detector, of_drawn
+from int8_ways import DEFAULT, MAX_DROP, Way, of_detector, of_drawn, score
 from results import MODELS, keep, parser
 
 from deploytk.artifact import versions_of
@@ -41,9 +41,9 @@ def rows(model: str, timed: Sequence[Timed], chosen: Timed, scores: Mapping[str,
     return [row(model, timed[0], t, t is chosen, scores.get(t.way.name)) for t in timed]
 
 
-def row(model: str, default: Timed, timed: Timed, chosen: bool, score: float | None) -> dict[str, Any]:
+def row(model: str, default: Timed, timed: Timed, chosen: bool, metric: float | None) -> dict[str, Any]:
     """One way of one model."""
-    told = {"model": model, "contender": timed.way.name, "mAP50": score}
+    told = {"model": model, "contender": timed.way.name, "mAP50": metric}
     found = int8_turns.times_as_fast(timed, default)
     if found is None:
         return told | {"deploytk": f"not measured: {timed.reason}"}
@@ -88,7 +88,10 @@ def judged(
 ) -> tuple[list[dict[str, Any]], str]:
     """The rows of one model and what they say; the choice is the fastest that is allowed."""
     chosen = int8_turns.fastest(allowed(timed, scores, source))
-    return rows(model, timed, chosen, scores), sentence(model, timed, chosen, aim)
+    words = sentence(model, timed, chosen, aim)
+    if chosen.way.name in scores:
+        words += f" mAP50 {scores[chosen.way.name]:.3f}, the default's {source:.3f}."
+    return rows(model, timed, chosen, scores), words
 
 
 def of_run(run: RunFolder, ways: Sequence[Way], folder: Path, seconds: float) -> list[Any]:
@@ -96,7 +99,7 @@ def of_run(run: RunFolder, ways: Sequence[Way], folder: Path, seconds: float) ->
     logs, profile = folder / "logs", run.profile()
     scores = {}
     for way in ways:
-        scores[way.name] = round(metrics(run, way, logs)["mAP50"], 3)
+        scores[way.name] = round(score(run, way, logs), 3)
         print(f"mAP50 {scores[way.name]:.3f}: {way.name}")
     assert profile.data.path
     feeds, images = real_inputs(profile, run, None), dataset.read(profile.data.path).splits["val"]

@@ -18,6 +18,7 @@ from deploytk.data.preparation import Preparation
 from deploytk.errors import ParityFailed, StepFailed
 from deploytk.files import sha256_of, size_of
 from deploytk.stages import int8, ladder, speed
+from deploytk.stages.int8_steps import LOSSLESS_DB
 from deploytk.stages.ladder import Attempt, Rung
 
 _STEPS = "deploytk.stages.int8_steps"
@@ -73,8 +74,8 @@ def top_1(target: str, model: str, pictures: str, preparation: dict[str, Any]) -
 def sensitivities(target: str, model: str, calibration_set: str, images: int) -> list[dict[str, Any]]:
     """What each layer costs in INT8, the worst first."""
     feeds = calibration.load(calibration_set).feeds
-    found: list[dict[str, Any]] = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
-    return found
+    found = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
+    return [{**layer, "sqnr_db": min(float(layer["sqnr_db"]), LOSSLESS_DB)} for layer in found]
 
 
 def climbed(which: Classifier, target: str, rival: Path, source: float) -> Sequence[Attempt]:

@@ -3,8 +3,8 @@
 python bench/peers/omniglot.py                  # first, once: trains the classifier, some minutes
 python bench/peers/int8_table.py [--make]       # writes bench/results/int8_table.{json,md}
 
-The BCCD detector by `deploytk export`, the classifier of omniglot.py by the same ladder, and the float and INT8 files of
-MLPerf Tiny as they come. `--make` makes the INT8 models of the detector and measures nothing.
+The BCCD detector by `deploytk export`, the classifier of omniglot.py by the same ladder, and the float and INT8 files
+of MLPerf Tiny as they come. `--make` makes the INT8 models of the detector and measures nothing.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def sentence(rows: list[Mapping[str, Any]]) -> str:
     scored = [r for r in rows if r["float"] is not None]
     kept = [r for r in scored if r.get("INT8") is not None and r["float"] - r["INT8"] <= MAX_DROP + 1e-9]
     return (
-        f"Within {100 * MAX_DROP:g} point of float, and not slower than float: {len(kept)} of {len(scored)} pairs of model "
-        "and target. MLPerf Tiny's files come without labelled inputs: what is told is how often the INT8 file names the "
+        f"Within {100 * MAX_DROP:g} point of float, and not slower than float: {len(kept)} of {len(scored)} pairs of "
+        "model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file names the "
         f"class that the float one names, over {_DRAWN} drawn inputs, which says little about real ones."
     )
 
@@ -157,7 +157,7 @@ def main() -> None:
     asked.add_argument("--run", type=Path, default=Path("runs/bccd-relu"), help="a trained detector")
     asked.add_argument("--classifier", type=Path, default=Path("runs/omniglot"), help="what omniglot.py made")
     asked.add_argument("--tiny", type=Path, default=Path("../shared/data/mlperf_tiny"))
-    asked.add_argument("--seconds", type=float, default=15.0, help="at most, for each pair")
+    asked.add_argument("--seconds", type=float, default=10.0, help="at most, for each pair")
     asked.add_argument("--make", action="store_true", help="make the detector's INT8 models and measure nothing")
     given = asked.parse_args()
     run = opened(given.run.absolute())
@@ -183,8 +183,8 @@ def main() -> None:
         given.out,
         "int8_table",
         sentence=sentence(told),
-        how=f"Batch 1, default threads; float and INT8 in turns for at most {given.seconds:g} s; the interval is that of "
-        f"the ratio. INT8 by deploytk's ladder with {100 * MAX_DROP:g} point allowed.",
+        how=f"Batch 1, default threads; float and INT8 in turns for at most {given.seconds:g} s; the interval is that "
+        f"of the ratio. INT8 by deploytk's ladder with {100 * MAX_DROP:g} point allowed.",
         rows=told,
         versions=versions_of("deploytk", "onnxruntime", "openvino", "nncf", "ai-edge-litert"),
     )

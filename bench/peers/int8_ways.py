@@ -10,16 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from deploytk import worker
+from deploytk import plugins, worker
 from deploytk.data import dataset, samples
-from deploytk.errors import DeploytkError, ParityFailed
+from deploytk.errors import ParityFailed
 from deploytk.files import written_whole
 from deploytk.recipe import Recipe
 from deploytk.stages.export import export, with_overrides
+from deploytk.stages.proof import METRIC
 from deploytk.stages.run_folder import RunFolder
 
 _HERE = Path(__file__).parent
-_TIMEOUT_S = 600.0
+_TIMEOUT_S = 1800.0
 #: Points of mAP50 that INT8 may lose.
 MAX_DROP = 0.01
 DEFAULT = "yolo export onnx, ONNX Runtime"
@@ -57,10 +58,8 @@ def of_detector(run: RunFolder, folder: Path, say: Callable[[str], None] = print
     ]
     for target in ("onnx", "openvino"):
         say(f"deploytk export --target {target} --precision int8 --max-drop {100 * MAX_DROP:g}")
-        made = by_ladder(run, target)
-        if made is None:
-            say("  no INT8 model keeps the accuracy and is faster than float")
-        else:
+        made = by_ladder(run, target, say)
+        if made is not None:
             ways.append(Way(name=f"deploytk int8, {target}", path=made, runtime=target, ours=True))
     return ways
 
@@ -89,8 +88,8 @@ def _of_ultralytics(run: RunFolder, folder: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-def by_ladder(run: RunFolder, target: str) -> Path | None:
-    """The INT8 model that `deploytk export` deploys; None where it deploys none. What stands there is not made again."""
+def by_ladder(run: RunFolder, target: str, say: Callable[[str], None] = print) -> Path | None:
+    """The INT8 model that `deploytk export` passes; None, its reasons said, where there is none."""
     profile = with_overrides(
         run.profile(),
         {
@@ -100,7 +99,10 @@ def by_ladder(run: RunFolder, target: str) -> Path | None:
         },
     )
     report = export(run, profile)
-    return report.artifact.path if report.artifact and report.artifact.precision == "int8" else None
+    if report.exit_code or report.artifact is None:
+        say(f"  none: {' '.join(report.verdict.reasons)}")
+        return None
+    return report.artifact.path
 
 
 def of_drawn(model: Path, data: Path, folder: Path, say: Callable[[str], None] = print) -> list[Way]:
@@ -141,9 +143,7 @@ def _quantized(target: str, model: Path, images: Path, out: Path, logs: Path, sa
 
 def quantize(target: str, model: str, images: str, out: str) -> None:
     """Write the target's full INT8 version of a model, the first rung of the ladder."""
-    from peer_defaults import one_by_one
-
-    from deploytk import plugins
+    from peer_defaults import one_by_one  # brings NNCF, for this child only
 
     made = plugins.load("targets", target)
     made.quantize_graph(Path(model), lambda: one_by_one(images), Path(out), Recipe())
@@ -157,24 +157,18 @@ def _keep_images(data: Path, out: Path, size: int) -> None:
         np.savez(stream, images=np.concatenate(held))
 
 
-def metrics(run: RunFolder, way: Way, logs: Path) -> dict[str, float]:
-    """The task metrics of one way on the validation split, by the code that scores the trained model.
+def score(run: RunFolder, way: Way, logs: Path) -> float:
+    """The mAP50 of one way on the validation split, by the code that scores the trained model."""
+    told = {"profile": run.profile().model_dump(mode="json", by_alias=True), "run": str(run.path)}
+    files = {"checkpoint": str(run.model), "model": str(way.path), "target": way.runtime}
+    found = call("int8_ways:scored", f"score-{way.path.parent.name}-{way.path.stem}", logs, **told, **files)
+    return float(found[METRIC])
 
-    Raises:
-        DeploytkError: its predictions cannot be scored.
-    """
-    found = call(
-        "deploytk.stages.steps:proof",
-        f"score-{way.path.parent.name}-{way.path.stem}",
-        logs,
-        profile=run.profile().model_dump(mode="json", by_alias=True),
-        run=str(run.path),
-        checkpoint=str(run.model),
-        model=str(way.path),
-        runtime=way.runtime,
-        images=1,
+
+def scored(profile: dict[str, Any], run: str, checkpoint: str, model: str, target: str) -> dict[str, float]:
+    """The task metrics of a file, in this process."""
+    predict = plugins.load("targets", target).predictor(Path(model))
+    found: dict[str, float] = plugins.load("backends", profile["backend"]).score(
+        predict, profile, Path(checkpoint), run
     )
-    told: dict[str, float] = found["metrics"]
-    if not told:
-        raise DeploytkError(f"{way.path}: no metrics")
-    return told
+    return found
