@@ -15,12 +15,19 @@ from typing import Any
 
 import numpy as np
 from int8_ways import call
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod
+from onnxruntime.quantization.calibrate import create_calibrator
 from results import MODELS, keep, parser
 
 from deploytk import usage
 from deploytk.artifact import versions_of
 from deploytk.data import dataset, samples
 from deploytk.graphs import onnx as graphs
+from deploytk.recipe import Recipe
+from deploytk.targets import openvino
+from deploytk.targets.onnx import preparing
+from deploytk.targets.onnx.ranges import Method, ranges
+from deploytk.targets.onnx.scope import scope
 
 #: What is added by more images, at most.
 MOST = 1.2
@@ -43,39 +50,49 @@ def feeds_of(data: Path, size: int, count: int) -> Feeds:
     return feeds
 
 
-def ours(method: str, model: Path, feeds: Feeds) -> None:
-    """Calibrate as deploytk does: ONNX Runtime's ranges by one method, or the whole of OpenVINO's quantization."""
-    from deploytk.recipe import Recipe
-    from deploytk.targets.onnx import preparing
-    from deploytk.targets.onnx.ranges import ranges
-    from deploytk.targets.onnx.scope import scope
-    from deploytk.targets.openvino import quantize_graph
-
+def ours(method: Method, model: Path, feeds: Feeds) -> None:
+    """Find the ranges as deploytk does for ONNX Runtime."""
     with tempfile.TemporaryDirectory() as folder:
-        if method == "NNCF":
-            quantize_graph(model, feeds, Path(folder) / "int8.xml", Recipe())
-        else:
-            whole, graph = preparing.prepared(model, Path(folder) / "float.onnx")
-            ranges(whole, scope(graph).tensors, feeds, method)
+        whole, graph = preparing.prepared(model, Path(folder) / "float.onnx")
+        ranges(whole, scope(graph).tensors, feeds, method)
+
+
+def by_nncf(model: Path, feeds: Feeds) -> None:
+    """Quantize as deploytk does for OpenVINO; NNCF, which brings torch, is in this process only."""
+    with tempfile.TemporaryDirectory() as folder:
+        openvino.quantize_graph(model, feeds, Path(folder) / "int8.xml", Recipe())
+
+
+class Reader(CalibrationDataReader):
+    """One pass over the inputs, as ONNX Runtime takes it."""
+
+    def __init__(self, images: Iterator[np.ndarray]) -> None:
+        self._images = images
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next input, or None."""
+        image = next(self._images, None)
+        return None if image is None else {"images": image}
 
 
 def theirs(method: str, model: Path, feeds: Feeds) -> None:
     """Calibrate as onnxruntime.quantization does, with its defaults."""
-    from onnxruntime.quantization.calibrate import CalibrationMethod, create_calibrator
-    from peer_defaults import Reader
-
     with tempfile.TemporaryDirectory() as folder:
         calibrator = create_calibrator(
             model, None, str(Path(folder) / "augmented.onnx"), CalibrationMethod[method], extra_options={}
         )
-        calibrator.collect_data(Reader(feeds(), "images"))
+        calibrator.collect_data(Reader(feeds()))
         calibrator.compute_data()
 
 
-def calibrated(tool: str, method: str, model: str, data: str, count: int) -> dict[str, float]:
+def calibrated(tool: str, method: Any, model: str, data: str, count: int) -> dict[str, float]:
     """Peak memory of this process in MB after one calibration."""
     size = int(graphs.read(Path(model)).inputs[0].shape[-1])
-    {"deploytk": ours, "ONNX Runtime": theirs}[tool](method, Path(model), feeds_of(Path(data), size, count))
+    feeds = feeds_of(Path(data), size, count)
+    if method == "NNCF":
+        by_nncf(Path(model), feeds)
+    else:
+        {"deploytk": ours, "ONNX Runtime": theirs}[tool](method, Path(model), feeds)
     return {"peak_mb": round(usage.peak_rss_mb() or 0.0, 1)}
 
 
