@@ -48,6 +48,11 @@ bench: setup
 	else echo 'LoadGen is not installed (it has wheels for CPython 3.11 on Linux only): not measured'; fi
 	$(BIN)/python bench/peers/regression.py
 	$(BIN)/python bench/peers/suite.py
+	@if test -f runs/bccd-relu/model.pt; then $(BIN)/python bench/peers/int8.py; \
+	else echo 'int8.py needs runs/bccd-relu (make bccd): not measured'; fi
+	@if test -f runs/bccd-relu/model.pt && test -f runs/omniglot/model.onnx; then $(BIN)/python bench/peers/int8_table.py; \
+	else echo 'int8_table.py needs runs/bccd-relu (make bccd) and runs/omniglot (bench/peers/omniglot.py): not measured'; fi
+	$(BIN)/python bench/peers/calibration_memory.py --data $(DATA)
 	$(BIN)/python bench/verdict_simulation.py
 	$(BIN)/python bench/verdict_replay.py
 	$(BIN)/python bench/peers/page.py
