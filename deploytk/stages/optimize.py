@@ -15,6 +15,7 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
+from deploytk.stages import bench
 from deploytk.stages.deployable import IMAGES, Deployable, require_replaceable
 from deploytk.stages.export import PRECISIONS, with_overrides
 from deploytk.stages.int8 import ABILITIES
@@ -73,7 +74,7 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
         deployed = _deployed(choice, wanted, shop, out) if choice.chosen else {}
     spent_s = round(time.monotonic() - began, 1)
     facts = {"deployed": deployed, "skipped": shop.kept.skipped, "time_s": spent_s}
-    return report_of(choice, wanted, profile, search.source, facts)
+    return report_of(choice, wanted, profile, search.source, facts, bench.findings({"sentence": shop.disturbed}))
 
 
 def wanted_of(ask: Ask, profile: Profile) -> Wanted:

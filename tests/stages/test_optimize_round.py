@@ -14,7 +14,7 @@ from deploytk.errors import StepFailed
 from deploytk.stages import bench_point, optimize_round
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import Kept
-from deploytk.stages.optimize_round import Runner, final, look
+from deploytk.stages.optimize_round import Runner, fastest_ms, final, look
 
 simulated = test_bench_compare.simulated  # no process, a latency by the model's name, a machine that drifts
 
@@ -31,7 +31,7 @@ def run(tmp_path: Path, latency: dict[str, float | None], batches: dict[str, int
         Runner(name=name, spec={"model": name, "runtime": "simulated"}, batch=(batches or {}).get(name, 1))
         for name in latency
     ]
-    found = final(runners, Budget(latency_ms=80.0), 600.0, tmp_path / "logs")
+    found, _ = final(runners, Budget(latency_ms=80.0), 600.0, tmp_path / "logs")
     return dict(zip(latency, found, strict=True))
 
 
@@ -70,6 +70,12 @@ def test_a_look_at_what_cannot_run_says_why(tmp_path: Path) -> None:
     Process.latency = {"broken": None}
     with pytest.raises(StepFailed, match="SIGABRT"):
         look(Runner(name="broken", spec={"model": "broken", "runtime": "x"}, batch=1), Budget(), tmp_path)
+
+
+def test_what_is_left_out_is_left_out_for_its_fastest_call(tmp_path: Path) -> None:
+    Process.latency = {"model": 20.0}
+    runner = Runner(name="model", spec={"model": "model", "runtime": "x"}, batch=1)
+    assert fastest_ms(runner, Budget(), tmp_path) < look(runner, Budget(), tmp_path).p50_ms
 
 
 def test_a_result_is_built_once_and_again_only_when_its_settings_or_its_file_changed(tmp_path: Path) -> None:
