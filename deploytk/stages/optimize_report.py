@@ -89,12 +89,12 @@ def row(candidate: Candidate) -> dict[str, Any]:
 
 def deployed_verdict(choice: Choice, wanted: Wanted) -> dict[str, Any]:
     """What stands in verdict.json beside the model."""
-    assert choice.chosen
+    chosen = next(candidate for candidate in choice.candidates if candidate.status == "chosen")
     return {
         "verdict": choice.verdict.status,
         "reasons": list(choice.verdict.reasons),
         "budget": wanted.budget.model_dump(mode="json"),
-        "candidate": row(choice.chosen),
+        "candidate": row(chosen),
         "default": row(choice.candidates[0]),
         "machine": asdict(Machine.this()),
     }
