@@ -160,7 +160,7 @@ def _deployed(choice: Choice, wanted: Wanted, shop: RealShop, out: Path) -> dict
     images = shop.images[:IMAGES]
     facts = made.write(
         out,
-        [Path(image) for image in images],
+        [Path(image).absolute() for image in images],
         lambda path, preparation: shop.call(
             "boxes", "deploy-boxes", model=str(path), runtime=runtime, images=images, preparation=str(preparation)
         ),
