@@ -72,10 +72,14 @@ def test_a_look_at_what_cannot_run_says_why(tmp_path: Path) -> None:
         look(Runner(name="broken", spec={"model": "broken", "runtime": "x"}, batch=1), Budget(), tmp_path)
 
 
-def test_what_is_left_out_is_left_out_for_its_fastest_call(tmp_path: Path) -> None:
-    Process.latency = {"model": 20.0}
+def test_what_is_left_out_is_left_out_for_its_fastest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(_: Process, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:  # noqa: ARG001
+        return {"samples_ms": [500.0, 20.0, 300.0], "lead_ms": []} if command["do"] == "block" else {"warmup_ms": []}
+
+    monkeypatch.setattr(Process, "ask", busy)
     runner = Runner(name="model", spec={"model": "model", "runtime": "x"}, batch=1)
-    assert fastest_ms(runner, Budget(), tmp_path) < look(runner, Budget(), tmp_path).p50_ms
+    assert fastest_ms(runner, Budget(), tmp_path) == 20.0
+    assert look(runner, Budget(), tmp_path).p50_ms == 300.0
 
 
 def test_a_result_is_built_once_and_again_only_when_its_settings_or_its_file_changed(tmp_path: Path) -> None:
