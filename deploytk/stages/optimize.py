@@ -123,7 +123,7 @@ def smaller(candidates: Sequence[Candidate], wanted: Wanted, shop: RealShop) -> 
         ms = shop.look(best.variant.target, size, best.batch)
     except DeploytkError:  # only a hint is lost
         return {}
-    return {size: ms} if ms < limit_ms else {}
+    return {size: ms} if ms and ms < limit_ms else {}
 
 
 def seen(choice: Choice, source: float, wanted: Wanted) -> Choice:

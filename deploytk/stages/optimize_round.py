@@ -15,7 +15,7 @@ from deploytk.errors import StepFailed
 from deploytk.measurement import percentile
 from deploytk.stages.bench_compare import LOOKS
 from deploytk.stages.bench_point import Point
-from deploytk.stages.bench_stability import stability
+from deploytk.stages.bench_stability import DISTURBED, stability
 from deploytk.stages.bench_worth import ROUND_S
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import as_file
@@ -41,13 +41,18 @@ class Runner:
         return Point(spec=spec, batch=self.batch, budget=budget, began_s=time.monotonic())
 
 
-def fastest_ms(runner: Runner, budget: Budget, logs: Path) -> float:
-    """The fastest of a few calls: what else the machine does can make it too long for nothing, but hardly ever does.
+def fastest_ms(runner: Runner, budget: Budget, logs: Path) -> float | None:
+    """The fastest of a few calls in blocks that nothing disturbed; None where the machine was too busy for one.
 
     Raises:
         StepFailed: the model could not be run.
     """
-    return min(_seen(runner, budget, logs, _FEW_BLOCKS).samples)
+    point = _seen(runner, budget, logs, _FEW_BLOCKS)
+    wall, waited = (point.used.get(name, []) for name in ("wall_ms", "waited_ms"))
+    if len(waited) != len(point.blocks):  # this system does not tell
+        return min(point.samples)
+    each = zip(point.in_blocks, wall, waited, strict=True)
+    return min((min(block) for block, took, lost in each if lost <= DISTURBED * took), default=None)
 
 
 def look(runner: Runner, budget: Budget, logs: Path) -> Timing:

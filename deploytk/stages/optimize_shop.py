@@ -47,15 +47,18 @@ class RealShop:
         self.machine = [Machine.this().cpu, Machine.this().cores]
         self.disturbed = ""  # what disturbed the final round, as a sentence
 
-    def look(self, target: str, imgsz: int, batch: int) -> float:
+    def look(self, target: str, imgsz: int, batch: int) -> float | None:
         """How many ms the fastest of a few calls of the float model takes; of its ONNX, which all targets here read."""
         model, runtime = self._plain_onnx(imgsz), ABILITIES[target].runtime
         spec = spec_of(model, runtime=runtime)
         settings = {"model": model.sha256, "batch": batch, **self._here(runtime)}
         name = f"look {target} {imgsz} px batch {batch}"
         runner = Runner(name=name, spec=spec, batch=batch)
-        found: float = self.kept.get(
-            name, settings, lambda: optimize_round.fastest_ms(runner, self.wanted.budget, self.logs)
+        found: float | None = self.kept.get(
+            name,
+            settings,
+            lambda: optimize_round.fastest_ms(runner, self.wanted.budget, self.logs),
+            is_valid=lambda ms: ms is not None,
         )
         return found
 

@@ -61,6 +61,20 @@ def test_one_that_crashes_fails_and_the_others_are_told(tmp_path: Path) -> None:
     assert found["int8"].word == "faster"
 
 
+def test_a_machine_too_busy_for_one_quiet_block_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = iter([90.0, 5.0, 90.0, 90.0, *[90.0] * 4])
+
+    def busy(_: Process, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:  # noqa: ARG001
+        if command["do"] != "block":
+            return {"warmup_ms": []}
+        return {"samples_ms": [30.0], "lead_ms": [], "wall_ms": 100.0, "waited_ms": next(waited)}
+
+    monkeypatch.setattr(Process, "ask", busy)
+    runner = Runner(name="model", spec={"model": "model", "runtime": "x"}, batch=1)
+    assert fastest_ms(runner, Budget(), tmp_path) == 30.0
+    assert fastest_ms(runner, Budget(), tmp_path) is None
+
+
 def test_without_the_default_there_is_no_round(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="default: crash"):
         run(tmp_path, {"default": None, "int8": 10.0})
