@@ -15,6 +15,7 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
+from deploytk.stages import bench
 from deploytk.stages.deployable import IMAGES, Deployable, require_replaceable
 from deploytk.stages.export import PRECISIONS, with_overrides
 from deploytk.stages.int8 import ABILITIES
@@ -73,7 +74,7 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
         deployed = _deployed(choice, wanted, shop, out) if choice.chosen else {}
     spent_s = round(time.monotonic() - began, 1)
     facts = {"deployed": deployed, "skipped": shop.kept.skipped, "time_s": spent_s}
-    return report_of(choice, wanted, profile, search.source, facts)
+    return report_of(choice, wanted, profile, search.source, facts, bench.findings({"sentence": shop.disturbed}))
 
 
 def wanted_of(ask: Ask, profile: Profile) -> Wanted:
@@ -122,7 +123,7 @@ def smaller(candidates: Sequence[Candidate], wanted: Wanted, shop: RealShop) -> 
         ms = shop.look(best.variant.target, size, best.batch)
     except DeploytkError:  # only a hint is lost
         return {}
-    return {size: ms} if ms < limit_ms else {}
+    return {size: ms} if ms and ms < limit_ms else {}
 
 
 def seen(choice: Choice, source: float, wanted: Wanted) -> Choice:
@@ -159,7 +160,7 @@ def _deployed(choice: Choice, wanted: Wanted, shop: RealShop, out: Path) -> dict
     images = shop.images[:IMAGES]
     facts = made.write(
         out,
-        [Path(image) for image in images],
+        [Path(image).absolute() for image in images],
         lambda path, preparation: shop.call(
             "boxes", "deploy-boxes", model=str(path), runtime=runtime, images=images, preparation=str(preparation)
         ),

@@ -9,18 +9,26 @@ from typing import Any
 from deploytk.files import plain
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
-from deploytk.report import Report
+from deploytk.report import Finding, Report
 from deploytk.stages.optimize_candidates import Candidate, Wanted
 from deploytk.stages.optimize_choice import Choice
 from deploytk.stages.proof import METRIC
 
 
-def report_of(choice: Choice, wanted: Wanted, profile: Profile, source: float, facts: Mapping[str, Any]) -> Report:
+def report_of(
+    choice: Choice,
+    wanted: Wanted,
+    profile: Profile,
+    source: float,
+    facts: Mapping[str, Any],
+    findings: tuple[Finding, ...],
+) -> Report:
     """The report of a search.
 
     Args:
         source: the metric of the trained model.
         facts: `deployed`, `skipped` and `time_s`, for the section "optimize".
+        findings: what disturbed the final round.
     """
     chosen = choice.chosen
     made = chosen.made if chosen else None
@@ -46,6 +54,7 @@ def report_of(choice: Choice, wanted: Wanted, profile: Profile, source: float, f
         exit_code=choice.verdict.exit_code,
         artifact=made.artifact if made else None,
         chain=made.chain if made else (),
+        findings=findings,
         budget=wanted.budget,
         machine=Machine.this(),
         versions=versions,
@@ -80,12 +89,12 @@ def row(candidate: Candidate) -> dict[str, Any]:
 
 def deployed_verdict(choice: Choice, wanted: Wanted) -> dict[str, Any]:
     """What stands in verdict.json beside the model."""
-    assert choice.chosen
+    chosen = next(candidate for candidate in choice.candidates if candidate.status == "chosen")
     return {
         "verdict": choice.verdict.status,
         "reasons": list(choice.verdict.reasons),
         "budget": wanted.budget.model_dump(mode="json"),
-        "candidate": row(choice.chosen),
+        "candidate": row(chosen),
         "default": row(choice.candidates[0]),
         "machine": asdict(Machine.this()),
     }

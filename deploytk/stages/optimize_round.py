@@ -15,13 +15,14 @@ from deploytk.errors import StepFailed
 from deploytk.measurement import percentile
 from deploytk.stages.bench_compare import LOOKS
 from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_stability import DISTURBED, stability
 from deploytk.stages.bench_worth import ROUND_S
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import as_file
 from deploytk.worker import Listener
 
-#: A look takes so many blocks, and its child so many seconds at most.
-_LOOK_BLOCKS, _LOOK_S = 12, 60.0
+#: A look takes so many blocks, one that only leaves out what is hopeless so many, and its child this long at most.
+_LOOK_BLOCKS, _FEW_BLOCKS, _LOOK_S = 12, 4, 60.0
 #: What is within 3 % of the fastest is as fast: no user notices it.
 _ALIKE = 1.03
 
@@ -40,12 +41,30 @@ class Runner:
         return Point(spec=spec, batch=self.batch, budget=budget, began_s=time.monotonic())
 
 
-def look(runner: Runner, budget: Budget, logs: Path, blocks: int = _LOOK_BLOCKS) -> Timing:
+def fastest_ms(runner: Runner, budget: Budget, logs: Path) -> float | None:
+    """The fastest of a few calls in blocks that nothing disturbed; None where the machine was too busy for one.
+
+    Raises:
+        StepFailed: the model could not be run.
+    """
+    point = _seen(runner, budget, logs, _FEW_BLOCKS)
+    wall, waited = (point.used.get(name, []) for name in ("wall_ms", "waited_ms"))
+    if len(waited) != len(point.blocks):  # this system does not tell
+        return min(point.samples)
+    each = zip(point.in_blocks, wall, waited, strict=True)
+    return min((min(block) for block, took, lost in each if lost <= DISTURBED * took), default=None)
+
+
+def look(runner: Runner, budget: Budget, logs: Path) -> Timing:
     """The latency from a few dozen calls, alone: good enough to leave something out, not to choose.
 
     Raises:
         StepFailed: the model could not be run.
     """
+    return _timing(_seen(runner, budget, logs, _LOOK_BLOCKS), budget)
+
+
+def _seen(runner: Runner, budget: Budget, logs: Path, blocks: int) -> Point:
     point = runner.point(budget)
     try:
         point.start(logs, timeout_s=_LOOK_S, warm_s=_LOOK_S / 12)
@@ -55,13 +74,15 @@ def look(runner: Runner, budget: Budget, logs: Path, blocks: int = _LOOK_BLOCKS)
     finally:
         point.close()
     _require_run(runner, point)
-    return _timing(point, budget)
+    return point
 
 
 def final(
     runners: Sequence[Runner], budget: Budget, limit_s: float, logs: Path, listen: Listener | None = None
-) -> list[Timing]:
-    """The timings of all runners, measured in turns until each ratio and each verdict is decided or the time is over.
+) -> tuple[list[Timing], str]:
+    """(the timings of all runners, what disturbed them as a sentence or the empty string).
+
+    They are measured in turns until each ratio and each verdict is decided or the time is over.
 
     Ratios are those of the time per item over the first one's. Their intervals hold together with the budget's
     confidence, over all looks and all rivals. One that dies on the way keeps what it was, and fails.
@@ -90,7 +111,7 @@ def final(
         for point in points:
             point.close()
     _require_run(runners[0], points[0])
-    return _compared(points, budget)
+    return _compared(points, budget), str(stability([p.used for p in points])["sentence"])
 
 
 def _require_run(runner: Runner, point: Point) -> None:

@@ -30,8 +30,8 @@ K = TypeVar("K")
 class Shop(Protocol):
     """What makes and measures. Each method may raise a DeploytkError, which is then that candidate's result."""
 
-    def look(self, target: str, imgsz: int, batch: int) -> float:
-        """About how many ms a call of the float model takes on a target at an image size: a few calls."""
+    def look(self, target: str, imgsz: int, batch: int) -> float | None:
+        """About how many ms a call of the float model takes on a target at an image size; None where none can tell."""
         ...
 
     def trained_metric(self, imgsz: int) -> float:
@@ -115,8 +115,8 @@ class Search:
             except DeploytkError as error:
                 self._failed(group, error)
                 continue
-            for key in group:
-                self._keep(key, look_ms=ms * self.table[key].batch / batch)
+            for key in group if ms else ():
+                self._keep(key, look_ms=(ms or 0.0) * self.table[key].batch / batch)
 
     def _leave_hopeless(self) -> None:
         """Out with what is over twice the budget by the look."""

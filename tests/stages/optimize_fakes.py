@@ -40,14 +40,17 @@ class FakeShop:
     size_metric: dict[int, float] = field(default_factory=dict)
     error: dict[str, DeploytkError] = field(default_factory=dict)
     missed: dict[str, float] = field(default_factory=dict)  # INT8 that the ladder gave up, with its metric
+    busy: bool = False
     undecided: frozenset[str] = frozenset()
     step_s: float = 0.0
     spent_s: float = 0.0
     done: list[str] = field(default_factory=list)
     allowed: dict[str, float] = field(default_factory=dict)
 
-    def look(self, target: str, imgsz: int, batch: int) -> float:
+    def look(self, target: str, imgsz: int, batch: int) -> float | None:
         self._spend(f"look {target} {imgsz}")
+        if self.busy:
+            return None
         return self.ms[f"{target} fp32 {imgsz} px"] * batch
 
     def trained_metric(self, imgsz: int) -> float:

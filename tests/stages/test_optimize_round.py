@@ -14,7 +14,7 @@ from deploytk.errors import StepFailed
 from deploytk.stages import bench_point, optimize_round
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import Kept
-from deploytk.stages.optimize_round import Runner, final, look
+from deploytk.stages.optimize_round import Runner, fastest_ms, final, look
 
 simulated = test_bench_compare.simulated  # no process, a latency by the model's name, a machine that drifts
 
@@ -31,7 +31,7 @@ def run(tmp_path: Path, latency: dict[str, float | None], batches: dict[str, int
         Runner(name=name, spec={"model": name, "runtime": "simulated"}, batch=(batches or {}).get(name, 1))
         for name in latency
     ]
-    found = final(runners, Budget(latency_ms=80.0), 600.0, tmp_path / "logs")
+    found, _ = final(runners, Budget(latency_ms=80.0), 600.0, tmp_path / "logs")
     return dict(zip(latency, found, strict=True))
 
 
@@ -61,6 +61,20 @@ def test_one_that_crashes_fails_and_the_others_are_told(tmp_path: Path) -> None:
     assert found["int8"].word == "faster"
 
 
+def test_a_machine_too_busy_for_one_quiet_block_tells_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = iter([90.0, 5.0, 90.0, 90.0, *[90.0] * 4])
+
+    def busy(_: Process, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:  # noqa: ARG001
+        if command["do"] != "block":
+            return {"warmup_ms": []}
+        return {"samples_ms": [30.0], "lead_ms": [], "wall_ms": 100.0, "waited_ms": next(waited)}
+
+    monkeypatch.setattr(Process, "ask", busy)
+    runner = Runner(name="model", spec={"model": "model", "runtime": "x"}, batch=1)
+    assert fastest_ms(runner, Budget(), tmp_path) == 30.0
+    assert fastest_ms(runner, Budget(), tmp_path) is None
+
+
 def test_without_the_default_there_is_no_round(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match="default: crash"):
         run(tmp_path, {"default": None, "int8": 10.0})
@@ -70,6 +84,16 @@ def test_a_look_at_what_cannot_run_says_why(tmp_path: Path) -> None:
     Process.latency = {"broken": None}
     with pytest.raises(StepFailed, match="SIGABRT"):
         look(Runner(name="broken", spec={"model": "broken", "runtime": "x"}, batch=1), Budget(), tmp_path)
+
+
+def test_what_is_left_out_is_left_out_for_its_fastest_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(_: Process, command: dict[str, Any], *, timeout_s: float) -> dict[str, Any]:  # noqa: ARG001
+        return {"samples_ms": [500.0, 20.0, 300.0], "lead_ms": []} if command["do"] == "block" else {"warmup_ms": []}
+
+    monkeypatch.setattr(Process, "ask", busy)
+    runner = Runner(name="model", spec={"model": "model", "runtime": "x"}, batch=1)
+    assert fastest_ms(runner, Budget(), tmp_path) == 20.0
+    assert look(runner, Budget(), tmp_path).p50_ms == 300.0
 
 
 def test_a_result_is_built_once_and_again_only_when_its_settings_or_its_file_changed(tmp_path: Path) -> None:

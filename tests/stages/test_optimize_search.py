@@ -48,6 +48,11 @@ def test_where_all_look_too_slow_the_fastest_looking_one_is_pursued() -> None:
     assert found["onnx int8 320 px"].status == "too slow"
 
 
+def test_a_look_on_a_busy_machine_pushes_nothing_out() -> None:
+    found = searched(FakeShop(ms=FAST | {"onnx fp32 320 px": 130.0, "openvino fp32 320 px": 90.0}, busy=True))
+    assert {c.status for c in found.values()} == {"open"}
+
+
 def test_an_image_size_that_loses_too_much_by_itself_costs_no_quantization() -> None:
     shop = FakeShop(ms=FAST | SMALL, size_metric={256: 0.77})
     found = searched(shop, wanted(sizes=[320, 256]))
