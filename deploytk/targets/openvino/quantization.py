@@ -113,8 +113,11 @@ def settings(recipe: Recipe, **advanced: Any) -> Any:
     """NNCF's settings for one recipe."""
     made = nncf.AdvancedQuantizationParameters(**advanced)
     made.disable_bias_correction = recipe.correction != "fast_bias"
-    if recipe.correction == "percentile":
-        made.activations_range_estimator_params = RangeEstimatorParametersSet.MEAN_QUANTILE
+    # NNCF's own mean over the images clips what only some of them reach; on a trained YOLOv8n the scores came out 1 dB
+    # worse (docs/openvino.md).
+    ranges = RangeEstimatorParametersSet
+    percentile = recipe.correction == "percentile"
+    made.activations_range_estimator_params = ranges.MEAN_QUANTILE if percentile else ranges.MINMAX
     if recipe.correction == "smooth_quant":
         made.smooth_quant_alphas = AdvancedSmoothQuantParameters(convolution=SMOOTH, matmul=SMOOTH)
     return made
