@@ -12,13 +12,15 @@ import importlib
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,23 @@ def call(
         crashed: StepFailure = "oom" if said["crash"].startswith("MemoryError") else "error"
         raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=crashed, log=str(log), command=command)
     return said["value"]
+
+
+@contextlib.contextmanager
+def log_folder(out: Path | None, command: str) -> Iterator[Path]:
+    """`out`, or a temporary folder that stays only where a failed step left its log in it."""
+    if out is not None:
+        yield out
+        return
+    folder = Path(tempfile.mkdtemp(prefix=f"deploytk-{command}-"))
+    try:
+        yield folder
+    except StepFailed:
+        raise
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def how_it_died(code: int) -> tuple[StepFailure, str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from deploytk.artifact import Artifact, sidecar, versions_of
 from deploytk.budget import Verdict
-from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, DeploytkError, InputError, StepFailed
+from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, DeploytkError, InputError
 from deploytk.files import sha256_of
 from deploytk.graphs.identify import Kind, identify, require_model
 from deploytk.measurement import Machine
@@ -23,6 +19,7 @@ from deploytk.rules.activations import Contract
 from deploytk.stages import check_placement
 from deploytk.stages.check_contract import contract_of, expected, of_checkpoint, of_graph
 from deploytk.stages.run_folder import RunFolder
+from deploytk.worker import log_folder
 
 __all__ = ["check", "contract_of"]
 
@@ -57,7 +54,7 @@ def check(
         kind = require_model(model)
     elif profile is None:
         profile = RunFolder(model).profile()
-    with _folder(out) as folder:
+    with log_folder(out, "check") as folder:
         checked = _Checked(profile=profile, asked=npu is not None or profile is None, npu=_npu(npu, profile))
         checked.trust, checked.folder = trust, folder
         checked.run(model) if kind.name == "run" else checked.file(kind)
@@ -66,23 +63,6 @@ def check(
 
 def _npu(npu: dict[str, Any] | None, profile: Profile | None) -> dict[str, Any]:
     return npu or load_npu(profile.export.npu if profile else DEFAULT_NPU).model_dump(mode="json")
-
-
-@contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    """`out`, or a temporary folder that stays only where a failed step left its log in it."""
-    if out is not None:
-        yield out
-        return
-    folder = Path(tempfile.mkdtemp(prefix="deploytk-check-"))
-    try:
-        yield folder
-    except StepFailed:
-        raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,17 +48,23 @@ def parity(
         require_model(path, KINDS)
     given = [str(path) for path in images or ([] if samples else _own_images(source, converted))]
     model = _artifact(converted)
-    found = worker.call(
-        "deploytk.stages.parity_steps:compare",
-        {
-            "source": str(source), "converted": str(converted), "samples": str(samples) if samples else None,
-            "images": given, "imgsz": imgsz, "precision": model.precision,
-        },
-        logs=out or Path(tempfile.mkdtemp(prefix="deploytk-parity-")),
-        name=f"parity-{converted.name}",
-        timeout_s=_TIMEOUT_S,
-        listen=listen,
-    )  # fmt: skip
+    task = {
+        "source": str(source),
+        "converted": str(converted),
+        "samples": str(samples) if samples else None,
+        "images": given,
+        "imgsz": imgsz,
+        "precision": model.precision,
+    }
+    with worker.log_folder(out, "parity") as logs:
+        found = worker.call(
+            "deploytk.stages.parity_steps:compare",
+            task,
+            logs=logs,
+            name=f"parity-{converted.name}",
+            timeout_s=_TIMEOUT_S,
+            listen=listen,
+        )
     return _report(_artifact(source), model, found)
 
 

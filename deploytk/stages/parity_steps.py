@@ -14,7 +14,7 @@ from deploytk.artifact import TensorSpec
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.stages import parity_layers, parity_models, parity_outputs, parity_verdict
-from deploytk.stages.bench_end_to_end import few, images_of
+from deploytk.stages.bench_end_to_end import images_of
 from deploytk.stages.parity_limits import row_for
 from deploytk.stages.parity_models import Model
 from deploytk.stages.parity_outputs import Setting
@@ -108,5 +108,7 @@ def _from_images(images: Sequence[str], source: Model, converted: Model, imgsz: 
     name = source.session.inputs[0].name
     spec = TensorSpec(name=name, shape=("batch", source.channels, *sides), dtype="float32")
     how = Preparation.for_input(spec, "classifier" if source.head(sides) == "classes" else "detector")
-    files = few(images_of(images))[:MOST_SAMPLES]
+    paths = images_of(images)
+    count = min(MOST_SAMPLES, len(paths))
+    files = [paths[place * len(paths) // count] for place in range(count)]  # evenly over all of them
     return {name: np.concatenate([how.prepare(path.read_bytes(), str(path)) for path in files])}
