@@ -3,7 +3,8 @@
 python bench/peers/regression.py [--tries 20]        # writes bench/results/regression.{json,md}
 
 Each try benches A, A again and B (22 instead of 20 equal convolutions), each from the start, and asks `report diff`
-about (A, A again) and (A, B). The order of the last two changes with each try.
+about (A, A again) and (A, B): of the two runs alone, and with `--remeasure`. The order of the last two runs changes
+with each try.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from deploytk.stages.diff import diff
 
 SAYS = {"pass": "nothing slower", "fail": "slower", "inconclusive": "undecided"}
 CHANNELS = 32
+ALONE, AGAIN = "the two runs alone", "--remeasure"
 
 
 def convolutions(path: Path, count: int, size: int) -> Path:
@@ -82,18 +84,21 @@ def tried(folder: Path, number: int, given: argparse.Namespace) -> dict[str, Any
     medians = {name: benched(models[name], runs[name], given) for name in order}
     found: dict[str, Any] = {"medians_ms": medians}
     for question, name in (("unchanged", "A again"), ("planted", "B")):
-        verdict = diff(runs["A"], runs[name]).verdict
-        found[question] = SAYS[verdict.status]
-        found[f"{question} reasons"] = list(verdict.reasons)
+        for how, logs in ((ALONE, None), (AGAIN, folder / f"{number}-{question}")):
+            verdict = diff(runs["A"], runs[name], remeasure=logs, time_limit_s=given.seconds).verdict
+            found[f"{question}, {how}"] = SAYS[verdict.status]
+            found[f"{question}, {how}, reasons"] = list(verdict.reasons)
+    print(number, {name: said for name, said in found.items() if isinstance(said, str)}, flush=True)
     return found
 
 
-def row(question: str, name: str, tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """How often report diff said what, and how far the medians really were apart."""
-    said = Counter(t[question] for t in tries)
+def row(question: str, how: str, name: str, tries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How often report diff said what, and how far the medians of the runs really were apart."""
+    said = Counter(t[f"{question}, {how}"] for t in tries)
     ratios = sorted(t["medians_ms"][name] / t["medians_ms"]["A"] for t in tries)
     return {
         "second run": question,
+        "decided by": how,
         "tries": len(tries),
         **{word: said[word] for word in SAYS.values()},
         "ratio of the medians": f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})",
@@ -105,7 +110,7 @@ def main() -> None:
     asked = parser("What report diff says of a planted slowdown and of none.", "regression")
     asked.add_argument("--tries", type=int, default=20)
     asked.add_argument("--seconds", type=float, default=30.0, help="time limit of each bench")
-    asked.add_argument("--samples", type=int, default=300, help="at least, of each bench (--min-samples)")
+    asked.add_argument("--samples", type=int, default=150, help="at least, of each bench (--min-samples)")
     asked.add_argument("--budget", type=float, default=50.0, help="of each bench, in ms")
     asked.add_argument("--threads", type=int, default=1)
     asked.add_argument("--convolutions", type=int, default=20)
@@ -114,12 +119,16 @@ def main() -> None:
     given = asked.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tries = [tried(Path(folder), number, given) for number in range(given.tries)]
-    rows = [row("unchanged", "A again", tries), row("planted", "B", tries)]
+    rows = [
+        row(question, how, name, tries)
+        for how in (AGAIN, ALONE)
+        for question, name in (("unchanged", "A again"), ("planted", "B"))
+    ]
     keep(
         given.out,
         "regression",
-        sentence=f"Caught: {rows[1]['slower']} of {given.tries} planted slowdowns. "
-        f"Falsely called slower: {rows[0]['slower']} of {given.tries} unchanged re-runs.",
+        sentence=f"With {AGAIN}: caught {rows[1]['slower']} of {given.tries} planted slowdowns, falsely called slower "
+        f"{rows[0]['slower']} of {given.tries} unchanged re-runs.",
         how=f"{given.convolutions} and {given.convolutions + given.more} equal 3x3 convolutions of {CHANNELS} maps of "
         f"{given.size} x {given.size}; ONNX Runtime, {given.threads} thread(s), batch 1, budget {given.budget:g} ms, "
         f"at least {given.samples} samples of each bench; `report diff` with its defaults.",

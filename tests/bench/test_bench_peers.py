@@ -53,10 +53,10 @@ def session(path: Path) -> Any:
 
 def test_tries_are_counted_by_what_report_diff_said() -> None:
     tries = [
-        {"planted": said, "medians_ms": {"A": 10.0, "B": b}}
+        {"planted, the two runs alone": said, "medians_ms": {"A": 10.0, "B": b}}
         for said, b in (("slower", 11.0), ("slower", 11.2), ("undecided", 10.4))
     ]
-    row = regression.row("planted", "B", tries)
+    row = regression.row("planted", regression.ALONE, "B", tries)
     assert (row["slower"], row["undecided"], row["nothing slower"]) == (2, 1, 0)
     assert row["ratio of the medians"] == "1.100 (1.040 to 1.120)"
 
@@ -69,12 +69,14 @@ def test_a_model_that_cannot_be_measured_ends_the_experiment(tmp_path: Path) -> 
 
 
 @pytest.mark.e2e
-def test_a_try_benches_three_times_and_asks_report_diff_twice(tmp_path: Path) -> None:
+def test_a_try_benches_three_times_and_asks_report_diff_about_both_pairs(tmp_path: Path) -> None:
     given = argparse.Namespace(threads=1, budget=1000.0, seconds=10.0, samples=0, convolutions=4, more=40, size=16)
     told = regression.tried(tmp_path, 0, given)
     assert set(told["medians_ms"]) == {"A", "A again", "B"}
     for question in ("unchanged", "planted"):
-        assert told[question] in regression.SAYS.values() and told[f"{question} reasons"]
+        for how in (regression.ALONE, regression.AGAIN):
+            assert told[f"{question}, {how}"] in regression.SAYS.values() and told[f"{question}, {how}, reasons"]
+    assert told[f"planted, {regression.AGAIN}"] == "slower"
 
 
 @pytest.mark.e2e
