@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ from deploytk.targets.openvino.conversion import opened, write
 from deploytk.targets.openvino.library import nncf, ov
 from deploytk.targets.openvino.prediction import Predict, predictor
 from deploytk.targets.openvino.quantization import Feeds, Passes, in_float, settings
+from deploytk.targets.openvino.sensitivity import sqnr_db
 
 Validate = Callable[[Predict], float]
 
-#: Inputs on whose outputs NNCF ranks the operators; it keeps the outputs of all of them.
+#: Inputs on whose outputs the operators are ranked.
 _RANKED_ON = 16
 #: With more groups of operators in float the model is hardly INT8 any more, and each costs a validation.
 _MOST_REVERTED = 16
@@ -47,7 +48,7 @@ def with_accuracy_control(model: Path, feeds: Feeds, validate: Validate, max_dro
     passes = Passes(feeds, source)
     write(_controlled(source, passes, validate, max_drop), out, half=False)
     facts = guards.proved(source, out, passes.first(guards.LOOKED_AT))
-    before, after = validate(_predict(ov.Core().compile_model(source, DEVICE, guards.EXACT))), validate(predictor(out))
+    before, after = validate(_predict(_compiled(source))), validate(predictor(out))
     if before - after > max_drop:
         raise ParityFailed(
             f"{out.name}: NNCF's accuracy control ended at {after:.4f}, {before - after:.4f} below the float model's "
@@ -66,30 +67,41 @@ def with_accuracy_control(model: Path, feeds: Feeds, validate: Validate, max_dro
 
 def _controlled(source: Any, passes: Passes, validate: Validate, max_drop: float) -> Any:
     """What NNCF's accuracy control hands back, whether or not it kept the metric."""
-    recipe = Recipe(correction="fast_bias")
+    recipe, items = Recipe(), passes.first(_RANKED_ON + 1)
     return nncf.quantize_with_accuracy_control(
         source,
         nncf.Dataset(passes),
-        nncf.Dataset(passes.first(_RANKED_ON)),
-        _validation(validate),
+        nncf.Dataset(items),
+        _Validation(validate, items, _predict(_compiled(source))),
         max_drop=max_drop,
         subset_size=passes.count,
         ignored_scope=in_float(source, recipe),
         advanced_quantization_parameters=settings(recipe),
         advanced_accuracy_restorer_parameters=nncf.AdvancedAccuracyRestorerParameters(
-            max_num_iterations=_MOST_REVERTED, num_ranking_workers=1
+            max_num_iterations=_MOST_REVERTED, num_ranking_workers=1, ranking_subset_size=len(items) - 1
         ),
     )
 
 
-def _validation(validate: Validate) -> Callable[[Any, Iterable[np.ndarray]], tuple[float, list[list[np.ndarray]]]]:
-    """The function that NNCF calls: the task metric, and the outputs for each item by which it ranks the operators."""
+class _Validation:
+    """What NNCF calls with all items for the task metric, and with fewer to rank operators by what they harm.
 
-    def measured(model: Any, items: Iterable[np.ndarray]) -> tuple[float, list[list[np.ndarray]]]:
+    Given outputs to rank by, NNCF 3.4 takes the operator whose way back to float leaves the largest error for the most
+    harmful one (ranker.py) and reverts the harmless first. So it is given numbers of which larger is better.
+    """
+
+    def __init__(self, validate: Validate, items: Sequence[np.ndarray], reference: Predict) -> None:
+        self.validate, self.count = validate, len(items)
+        self.expected = {id(item): reference(item) for item in items}
+
+    def __call__(self, model: Any, items: Iterable[np.ndarray]) -> tuple[float, list[float]]:
         predict = _predict(model)
-        return validate(predict), [[predict(item)] for item in items]
+        each = [sqnr_db(self.expected[id(item)], predict(item)) for item in items]
+        return (self.validate(predict) if len(each) == self.count else sum(each) / len(each)), each
 
-    return measured
+
+def _compiled(source: Any) -> Any:
+    return ov.Core().compile_model(source, DEVICE, guards.EXACT)
 
 
 def _predict(model: Any) -> Predict:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from deploytk import worker
+from deploytk.data import agreement
 from deploytk.recipe import Recipe
 from deploytk.runtimes.openvino import DEVICE
 from deploytk.runtimes.openvino_library import ov
 from deploytk.targets.openvino import nodes
 from deploytk.targets.openvino.conversion import opened
-from deploytk.targets.openvino.guards import EXACT, parts
+from deploytk.targets.openvino.guards import EXACT, detects
 from deploytk.targets.openvino.quantization import Feeds, Passes, quantized
 
 #: Operators that hand INT8 on as it is; whose quantizer it is shows behind them.
@@ -22,8 +23,6 @@ _PASSING = frozenset(
     {"Concat", "MaxPool", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Slice", "StridedSlice", "Split",
      "VariadicSplit", "Interpolate", "Pad", "Gather", "Relu", "Clamp"}
 )  # fmt: skip
-#: Beyond what float32 can show: a difference of nothing at all.
-_EQUAL_DB = 200.0
 
 
 def sensitivities(model: Path, feeds: Feeds, *, images: int) -> list[dict[str, Any]]:
@@ -55,16 +54,11 @@ def sensitivities(model: Path, feeds: Feeds, *, images: int) -> list[dict[str, A
 
 
 def sqnr_db(expected: np.ndarray, got: np.ndarray) -> float:
-    """The signal-to-noise ratio of the part of the outputs that lost more."""
-    return min(_decibels(expected[part], got[part]) for part in parts(expected).values())
-
-
-def _decibels(expected: np.ndarray, got: np.ndarray) -> float:
-    signal = float(np.square(expected, dtype=np.float64).sum())
-    noise = float(np.square(expected.astype(np.float64) - got).sum())
-    if not noise:
-        return _EQUAL_DB
-    return 10 * float(np.log10(signal / noise)) if signal else -_EQUAL_DB
+    """The signal-to-noise ratio of the outputs; of a detector's that of the part that lost more."""
+    if not detects(expected):
+        return agreement.distance(expected, got).sqnr_db
+    wanted, given = agreement.parts(expected), agreement.parts(got)
+    return min(agreement.distance(wanted[name], given[name]).sqnr_db for name in wanted)
 
 
 def _users(model: Any) -> Iterator[tuple[str, dict[str, Any]]]:

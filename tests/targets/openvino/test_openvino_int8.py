@@ -82,7 +82,8 @@ def test_accuracy_control_puts_operators_back_into_float_until_the_metric_is_kep
     openvino.quantize_graph(source, feeds(), out, Recipe())
     assert validate(openvino.predictor(out)) < 0.95
     facts = openvino.with_accuracy_control(source, feeds(), validate, 0.05, out)
-    assert facts["drop"] <= 0.05 and facts["quantized_ops"] > 0 and facts["float_ops"] > 0
+    # The harmful operator alone goes back to float, not the harmless ones before it.
+    assert facts["drop"] <= 0.05 and (facts["quantized_ops"], facts["float_ops"]) == (2, 1)
     assert validate(openvino.predictor(out)) == pytest.approx(facts["metric"])
 
 
@@ -99,7 +100,7 @@ def test_accuracy_control_that_hands_back_a_float_model_is_a_failure(tmp_path: P
 
 def test_accuracy_control_that_missed_its_target_is_a_failure_not_a_line_in_a_log(tmp_path: Path) -> None:
     source = network(tmp_path / "m.onnx")
-    metrics = iter([0.8, 0.8, 0.8, 0.8, 0.5])  # a first look, the float and the INT8 model for NNCF; then both again
+    metrics = iter([0.8, 0.8, 0.8, 0.5])  # the float and the INT8 model for NNCF, then both again
 
     with pytest.raises(ParityFailed, match=r"ended at 0\.5000, 0\.3000 below the float model's 0\.8000"):
         openvino.with_accuracy_control(source, feeds(), lambda _: next(metrics), 0.1, tmp_path / "m.xml")
