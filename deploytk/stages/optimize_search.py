@@ -38,8 +38,11 @@ class Shop(Protocol):
         """The metric of the trained model itself at an image size."""
         ...
 
-    def make(self, variant: Variant, allowed: float, limit_s: float) -> Made:
-        """The model of a variant, proved; INT8 may lose `allowed` of the metric of its own image size."""
+    def make(self, variant: Variant, allowed: float, limit_s: float | None) -> Made:
+        """The model of a variant, proved; INT8 may lose `allowed` of the metric of its own image size.
+
+        It is stopped after `limit_s`; None: not before a step of an export is.
+        """
         ...
 
     def estimate(self, candidate: Candidate) -> Timing:
@@ -163,13 +166,14 @@ class Search:
     def _make(self) -> None:
         """The models, the default first, then the cheap ones: float before INT8, the faster-looking ones first."""
         for variant, group in _grouped(sorted(self._open(), key=self._order), lambda c: c.variant).items():
-            in_time = variant == self.wanted.default or self.left_s > 0
-            if not in_time or variant.imgsz not in self.lost_by_size:
+            # Without the default nothing can be said: it is made however long that takes.
+            limit_s = None if variant == self.wanted.default else self.left_s
+            if (limit_s is not None and limit_s <= 0) or variant.imgsz not in self.lost_by_size:
                 self._out(group, "not tried", "the time was over")
                 continue
             allowed = max(0.0, self.wanted.allowed - self.lost_by_size[variant.imgsz])
             try:
-                self._keep_made(group, self.shop.make(variant, allowed, max(1.0, self.left_s)))
+                self._keep_made(group, self.shop.make(variant, allowed, limit_s))
             except DeploytkError as error:
                 self._failed(group, error)
 

@@ -67,7 +67,7 @@ class RealShop:
         told = self.call("trained", f"trained-{imgsz}px", **self._run(self.profile, imgsz))
         return float(told[METRIC])
 
-    def make(self, variant: Variant, allowed: float, limit_s: float) -> Made:
+    def make(self, variant: Variant, allowed: float, limit_s: float | None) -> Made:
         """The exported model, with its proofs.
 
         Raises:

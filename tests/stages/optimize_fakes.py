@@ -46,6 +46,7 @@ class FakeShop:
     spent_s: float = 0.0
     done: list[str] = field(default_factory=list)
     allowed: dict[str, float] = field(default_factory=dict)
+    limit_s: dict[str, float | None] = field(default_factory=dict)
 
     def look(self, target: str, imgsz: int, batch: int) -> float | None:
         self._spend(f"look {target} {imgsz}")
@@ -57,9 +58,9 @@ class FakeShop:
         self._spend(f"trained {imgsz}")
         return self.size_metric.get(imgsz, 0.8)
 
-    def make(self, variant: Variant, allowed: float, limit_s: float) -> Made:  # noqa: ARG002
+    def make(self, variant: Variant, allowed: float, limit_s: float | None) -> Made:
         self._spend(f"make {variant.name}")
-        self.allowed[variant.name] = allowed
+        self.allowed[variant.name], self.limit_s[variant.name] = allowed, limit_s
         if variant.name in self.error:
             raise self.error[variant.name]
         if variant.name in self.missed:

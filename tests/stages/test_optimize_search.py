@@ -102,6 +102,13 @@ def test_what_there_was_no_time_for_is_listed_and_the_final_round_still_comes() 
     assert shop.done[-1].startswith("final onnx fp32 320 px")
 
 
+def test_the_default_is_made_however_long_it_takes_and_the_others_in_the_time_that_is_left() -> None:
+    shop = FakeShop(ms=FAST, step_s=1.0)
+    searched(shop, wanted(time_limit_s=120.0))
+    assert shop.limit_s["onnx fp32 320 px"] is None
+    assert 0 < (shop.limit_s["onnx int8 320 px"] or 0.0) < 90.0
+
+
 def test_an_npu_is_estimated_and_stays_out_of_the_final_round() -> None:
     shop = FakeShop(ms=FAST | {"npu int8 320 px": 4.0})
     found = searched(shop, wanted(targets=["onnx", "npu"]))
