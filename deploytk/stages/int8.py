@@ -12,10 +12,10 @@ from typing import Any
 
 from deploytk import plugins
 from deploytk.artifact import Artifact, finished, sidecar
-from deploytk.errors import ParityFailed, StepFailed, TrainingFailed
+from deploytk.errors import ParityFailed, StepFailed
 from deploytk.files import parts_of, size_of, write_json, written_whole
 from deploytk.recipe import Correction
-from deploytk.stages import int8_training, ladder, proof, speed
+from deploytk.stages import ladder, proof, speed
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.ladder import Attempt, Ladder, Outcome, Rung
 from deploytk.stages.real_inputs import real_inputs
@@ -110,7 +110,6 @@ class _Climber:
             sensitive=self._sensitive if self.can.layers_in_float else None,
             corrections=self.can.corrections,
             accuracy_control=self.can.accuracy_control,
-            training_epochs=int8_training.epochs(self.steps),
         )
 
     def attempt(self, rung: Rung) -> Attempt:
@@ -118,7 +117,7 @@ class _Climber:
         began = time.monotonic()
         try:
             made = self.steps.proved(self._made(rung), self.can.runtime)
-        except (ParityFailed, StepFailed, TrainingFailed) as error:
+        except (ParityFailed, StepFailed) as error:
             outcome: Outcome = "refused" if isinstance(error, ParityFailed) else "failed"
             seconds = time.monotonic() - began
             return Attempt(rung=rung, outcome=outcome, reason=error.message, seconds=seconds)
@@ -144,14 +143,13 @@ class _Climber:
 
     def _made(self, rung: Rung) -> Artifact:
         out = self.folder / f"{rung.name}{self.can.suffix}"
-        model = self._finetuned(rung) if rung.way == "qat" else self.model
         settings = {"way": rung.way, "recipe": rung.recipe.as_dict(), "calibration": self.calibration["sha256"]}
         if rung.way == "accuracy_control":
             settings |= {"max_drop": self.allowed, "data": self.steps.data}
         return self.steps.made(
             out,
-            model,
-            lambda: self._built(rung, model, out),
+            self.model,
+            lambda: self._built(rung, out),
             stage="quantize",
             format=self.can.format,
             precision="int8",
@@ -159,19 +157,13 @@ class _Climber:
             distributions=self.distributions,
         )
 
-    def _finetuned(self, rung: Rung) -> Artifact:
-        """The float model with weights that have learned to be rounded."""
-        trained = int8_training.finetuned(self.steps, rung.recipe, self.calibration, self.folder / "qat.pt")
-        out = self.folder / f"qat_float{self.model.path.suffix}"
-        return int8_training.float_model(self.steps, self.target, trained, out)
-
-    def _built(self, rung: Rung, model: Artifact, out: Path) -> dict[str, Any]:
-        """Make it from `model`, in a child; facts about how it went."""
-        where = {"target": self.target, "model": str(model.path), "out": str(out)}
+    def _built(self, rung: Rung, out: Path) -> dict[str, Any]:
+        """Make it, in a child; facts about how it went."""
+        where = {"target": self.target, "model": str(self.model.path), "out": str(out)}
         where["calibration"] = self.calibration["path"]
         name = f"quantize-{self.target}-{rung.name}"
         facts: dict[str, Any]
-        if rung.way != "accuracy_control":
+        if rung.way == "quantize":
             facts = self.steps.call(f"{STEPS}:quantize_graph", name, recipe=rung.recipe.as_dict(), **where)
             return facts
         run = {"profile": self.steps.raw, "run": str(self.steps.run.path), "checkpoint": str(self.steps.run.model)}

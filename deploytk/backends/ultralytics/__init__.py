@@ -12,15 +12,11 @@ from typing import Any
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 
-#: Whether `finetune_quantized` is there: then the INT8 ladder has a rung of quantization-aware training.
-FINETUNES_QUANTIZED = True
-
 # The modules are named differently from their functions: a submodule, once imported, takes its name in the package.
 _FUNCTIONS = {
     "preflight": "checks",
     "data_fingerprint": "checks",
     "train": "training",
-    "finetune_quantized": "finetuning",
     "describe": "checkpoint",
     "adopt": "checkpoint",
     "onnx_from_checkpoint": "exporting",
