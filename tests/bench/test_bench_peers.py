@@ -21,13 +21,22 @@ NAIVE = {"seconds": 100.0, "calls": 330, "p95_ms": {1: 10.0, 2: 30.0, 4: 70.0}}
 
 
 def found(**verdicts: Any) -> dict[str, Any]:
-    return {"seconds": 15.0, "calls": 90, "verdicts": {int(name[1:]): told for name, told in verdicts.items()}}
+    told = {int(name[1:]): verdict for name, verdict in verdicts.items()}
+    return {"seconds": 15.0, "calls": 90, "verdicts": told, "p95_ms": {1: 10.0, 2: 30.0, 4: 70.0}}
 
 
 def test_a_search_that_finds_the_same_batches_says_so_and_at_what_cost() -> None:
     row = search.row(50.0, NAIVE, found(b1="pass", b2="pass", b3="pass", b4="fail"))
     assert row["naive set"] == row["deploytk set"] == [1, 2]
     assert row["same set"] == "yes" and row["also tried"] == [3] and row["cost ratio"] == 0.15
+
+
+def test_a_batch_on_the_budget_in_either_sweep_is_named_and_left_out_of_the_comparison() -> None:
+    ours = found(b1="pass", b2="inconclusive", b4="fail")
+    ours["p95_ms"][2] = 46.0
+    row = search.row(50.0, NAIVE, ours)
+    assert (row["same set"], row["on the budget"], row["undecided"]) == ("yes", [2], [2])
+    assert search.row(75.0, NAIVE, found(b1="pass", b2="pass", b4="fail"))["on the budget"] == [4]
 
 
 def test_a_search_that_leaves_a_batch_undecided_does_not_find_the_same_set() -> None:
