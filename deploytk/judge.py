@@ -34,11 +34,8 @@ _ENOUGH_MERGED = 15
 _SIZES_AT_LAST = 4
 _ENOUGH_AT_LAST = 60
 _MOST_SAMPLES = 1_000_000
-#: With few blocks, a latency of at least this share of the budget is near it.
+#: A latency of at least this share of the budget is near it.
 _NEAR = 0.5
-#: How calls far below the budget follow each other says nothing about calls over it: percentiles of the samples from
-#: this share of the budget on count. (Of 0.5, 0.65, 0.75 and 0.85 the largest that costs no false pass, bench/LOG.md.)
-_TELLING = 0.65
 #: A latency of this many times the budget is clearly over it.
 _FAR = 1.25
 #: Where even the fastest call is this many times the budget, the case is clear however few the calls are.
@@ -215,7 +212,7 @@ def _design_effect(
         rank = max(0, math.ceil((1 - tail) * samples) - 1)
         own = np.partition(latencies, rank, axis=1)[:, rank : rank + 1]
         clustering = _most_clustering(latencies > own, merged, local=last)
-        effect = np.where(own[:, 0] >= _TELLING * budget.latency_ms, np.maximum(effect, clustering), effect)
+        effect = np.where(own[:, 0] >= _NEAR * budget.latency_ms, np.maximum(effect, clustering), effect)
     return effect
 
 

@@ -64,6 +64,7 @@ def quantize(model: Path, feeds: Iterable[np.ndarray], out: Path, *, percent: fl
     if not graph.inputs or graph.inputs[0].dtype != "float32":
         raise InputError(f"{model}: only a float32 model can be quantized, this one takes {graph.inputs[0].dtype}")
     seen = _Seen(shape=graph.inputs[0].shape)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         raw = Path(folder) / "raw.tflite"
         _quantized(model, seen, seen.checked(feeds), raw, percent)
