@@ -26,11 +26,12 @@ def quantize_graph(model: Path, feeds: Feeds, out: Path, recipe: Recipe) -> dict
     Returns:
         calibration_images; quantized_ops and float_ops, how many weighted operators are in INT8 and in float;
         float_nodes, the names of the latter; scheme, correction and corrected_ops, on how many operators it worked;
-        precision as ONNX Runtime runs it; outputs_sqnr_db and worst_layers (`gates.compared`); seconds, peak_rss_mb.
+        precision as ONNX Runtime runs it; outputs_sqnr_db, exact_sqnr_db and worst_layers (`gates.compared`); seconds,
+        peak_rss_mb.
 
     Raises:
         InputError: not a float model that can be quantized, a node that it does not have, no or unusable images.
-        ParityFailed: nothing in INT8, or outputs that say nothing any more.
+        ParityFailed: nothing in INT8, outputs that say nothing any more, or integer kernels that saturate on this CPU.
     """
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

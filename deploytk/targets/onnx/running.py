@@ -17,17 +17,20 @@ Feeds = Callable[[], Iterator[np.ndarray]]
 Values = dict[str, np.ndarray]
 
 
-def values(model: Any, tensors: Sequence[str], feeds: Feeds, images: int | None = None) -> Iterator[Values]:
+def values(
+    model: Any, tensors: Sequence[str], feeds: Feeds, images: int | None = None, *, exact: bool = False
+) -> Iterator[Values]:
     """The tensors by name for each image in turn; of the first `images` only, where that is given.
 
-    Only one image's tensors are in memory at a time.
+    Only one image's tensors are in memory at a time. `exact` computes a QDQ model as it is written, with rounded
+    values in float; otherwise ONNX Runtime's integer kernels do, wherever no wanted tensor stands between two nodes.
 
     Raises:
         InputError: an image of another shape or type, with NaN or infinity; none at all.
     """
     given = model.graph.input[0].name
     wanted = [name for name in tensors if name != given]
-    session = _session(protos.with_outputs(model, wanted or [model.graph.output[0].name]))
+    session = _session(protos.with_outputs(model, wanted or [model.graph.output[0].name]), exact)
     for image in checked(feeds, session.get_inputs()[0].shape, images):
         found = dict(zip(wanted, session.run(wanted, {given: image}), strict=True)) if wanted else {}
         # ONNX Runtime hands out an input that is an output as the same memory.
@@ -56,7 +59,9 @@ def _fits(image: np.ndarray, shape: Sequence[Any]) -> bool:
     return same and image.dtype == np.float32 and bool(np.isfinite(image).all())
 
 
-def _session(model: Any) -> ort.InferenceSession:
+def _session(model: Any, exact: bool) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.log_severity_level = 3
+    if exact:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     return ort.InferenceSession(model.SerializeToString(), sess_options=options, providers=["CPUExecutionProvider"])

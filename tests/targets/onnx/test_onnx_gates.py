@@ -29,7 +29,7 @@ def everything_quantized(folder: Path, **wider: tuple[float, float]) -> tuple[An
         tensors=tensors,
         boundary=("y",),
     )
-    return model, qdq.quantized(model, {**extents, **wider}, whole, schemes.types("u8s8"))
+    return model, qdq.quantized(model, {**extents, **wider}, whole, schemes.types("auto"))
 
 
 def test_scores_rounded_to_zero_by_the_scale_of_the_boxes_fail(tmp_path: Path) -> None:
@@ -63,3 +63,9 @@ def test_an_output_with_nan_fails(tmp_path: Path) -> None:
 def test_a_float_file_is_not_taken_for_int8(tmp_path: Path) -> None:
     with pytest.raises(ParityFailed, match="INT8 was asked for, but ONNX Runtime runs it in float32"):
         gates.precision(tiny_detector.write(tmp_path / "m.onnx"))
+
+
+def test_kernels_that_are_far_from_what_is_written_fail() -> None:
+    gates.require_unsaturated("int8.onnx", "y", run_db=37.9, exact_db=38.0)
+    with pytest.raises(ParityFailed, match=r"keeps 37.3 dB as written, but 17.4 dB as .* saturate"):
+        gates.require_unsaturated("int8.onnx", "y", run_db=17.4, exact_db=37.3)
