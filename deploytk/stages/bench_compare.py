@@ -7,7 +7,7 @@ ratio within the rounds. The first one named is what the others are compared wit
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -169,14 +169,16 @@ def _word(found: ratio.Ratio, tolerance: float) -> str:
 
 
 def _verdict(rows: Sequence[dict[str, Any]], tolerance: float) -> Verdict:
-    """What the ratios say; something that could not be measured fails."""
+    return Verdict(status=status_of(rows, tolerance), reasons=tuple(_sentence(row) for row in rows))
+
+
+def status_of(rows: Sequence[Mapping[str, Any]], tolerance: float) -> Status:
+    """What the ratios say: "fail" where one is slower or could not be measured, "inconclusive" where one may be."""
     words = {row["verdict"] for row in rows}
-    status: Status = "pass"
     if words - {"slower", "faster", "same", "undecided"} or "slower" in words:
-        status = "fail"
-    elif any(row["verdict"] == "undecided" and row["high"] > 1 + tolerance for row in rows):
-        status = "inconclusive"
-    return Verdict(status=status, reasons=tuple(_sentence(row) for row in rows))
+        return "fail"
+    maybe = any(row["verdict"] == "undecided" and row["high"] > 1 + tolerance for row in rows)
+    return "inconclusive" if maybe else "pass"
 
 
 def _sentence(row: dict[str, Any]) -> str:

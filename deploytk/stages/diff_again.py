@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploytk.budget import Budget, Status, Verdict
+from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
 from deploytk.report import Report
 from deploytk.report.points import Point
 from deploytk.stages.bench import artifact_of, spec_of
-from deploytk.stages.bench_compare import Contender, compare
+from deploytk.stages.bench_compare import Contender, compare, status_of
 from deploytk.worker import Listener
 
 Row = dict[str, Any]
@@ -75,14 +75,8 @@ def _contender(run: Report, point: Point) -> Contender:
 
 
 def verdict_of(rows: Sequence[Mapping[str, Any]], tolerance: float) -> Verdict:
-    """FAIL where one is slower or could not be run, INCONCLUSIVE where one may be; one sentence for each."""
-    words = {row["verdict"] for row in rows}
-    status: Status = "pass"
-    if words - {"slower", "faster", "same", "undecided"} or "slower" in words:
-        status = "fail"
-    elif any(row["verdict"] == "undecided" and row["high"] > 1 + tolerance for row in rows):
-        status = "inconclusive"
-    return Verdict(status=status, reasons=tuple(map(_sentence, rows)))
+    """The verdict of `bench --compare` on all pairs together, with a sentence for each."""
+    return Verdict(status=status_of(rows, tolerance), reasons=tuple(map(_sentence, rows)))
 
 
 def _sentence(row: Mapping[str, Any]) -> str:
