@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from types import ModuleType
+from typing import Any
 
 from deploytk.errors import InputError, MissingDependency
 
@@ -92,6 +93,23 @@ def load(table: str, name: str) -> ModuleType:
             raise InputError(unknown(table[:-1], name, names(table)))
         path = next(iter(points)).value
     return import_or_explain(path)
+
+
+def lazily(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """A `__getattr__` for a package whose functions are each imported when they are first asked for.
+
+    Args:
+        package: its `__name__`.
+        modules: name of a function -> the module inside the package that has it. The two are named differently: a
+            submodule, once imported, takes its name in the package.
+    """
+
+    def attribute(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+
+    return attribute
 
 
 def import_or_explain(module: str) -> ModuleType:

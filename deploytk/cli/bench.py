@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,26 +10,12 @@ import click
 
 from deploytk.cli import bench_load
 from deploytk.cli.common import progress, reporting, say, say_last
-from deploytk.cli.options import Number, share
+from deploytk.cli.options import BOUNDARY, BUDGET, PER, PERCENTILE, Number, share, thread_count
 from deploytk.errors import InputError
 
 if TYPE_CHECKING:
     from deploytk.budget import Budget
     from deploytk.report import Report
-
-_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)\s*", re.IGNORECASE)
-_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "": 1.0}
-
-
-def milliseconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
-    """The duration in ms: `50ms`, `0.05s`, `800us`; a bare number is milliseconds."""
-    found = _DURATION.fullmatch(text)
-    if not found:
-        raise click.BadParameter(f"{text!r} is no duration; write 50ms, 0.05s or 50 (milliseconds)")
-    duration_ms = float(found[1]) * _MS[found[2].lower()]
-    if not 0 < duration_ms < math.inf:
-        raise click.BadParameter(f"{text!r}: a budget is more than 0 ms")
-    return duration_ms
 
 
 def batch_sizes(text: str) -> list[int]:
@@ -39,15 +23,6 @@ def batch_sizes(text: str) -> list[int]:
     from deploytk.batches import parse_batches
 
     return parse_batches(text)
-
-
-def thread_count(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | str | None:
-    """A number of threads, or `auto`."""
-    if text is None or text == "auto":
-        return text
-    if not text.isdecimal() or not int(text):
-        raise click.BadParameter(f"{text!r}: give a number of threads, or auto to have it measured")
-    return int(text)
 
 
 def runtime_options(_ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -61,14 +36,8 @@ def runtime_options(_ctx: click.Context, _param: click.Parameter, given: tuple[s
 
 _NUMBERS = (
     click.option("--batches", default="1", show_default=True, help="1..64 (doubling, and between), 1..64:8 or 1,2,4."),
-    click.option("--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms)."),
-    click.option(
-        "--percentile",
-        type=Number(0, 100, min_open=True, max_open=True),
-        default=95.0,
-        show_default=True,
-        help="Of the latency: what is judged.",
-    ),
+    BUDGET,
+    PERCENTILE,
     click.option(
         "--confidence",
         type=Number(0.5, 1, min_open=True, max_open=True),
@@ -76,13 +45,7 @@ _NUMBERS = (
         show_default=True,
         help="Of pass and of fail, one-sided.",
     ),
-    click.option(
-        "--per",
-        type=click.Choice(["batch", "item"]),
-        default="batch",
-        show_default=True,
-        help="The budget holds for a whole batch, or for each item in it.",
-    ),
+    PER,
     click.option(
         "--require",
         type=click.Choice(["any", "all"]),
@@ -117,13 +80,7 @@ _RUNNING = (
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help=".npz of real inputs (default: drawn ones).",
     ),
-    click.option(
-        "--boundary",
-        type=click.Choice(["model", "end_to_end"]),
-        default="model",
-        show_default=True,
-        help="What the clock holds: the model's run, or from the image file's bytes to the result.",
-    ),
+    BOUNDARY,
     click.option(
         "--images", multiple=True, type=click.Path(exists=True), help="For end_to_end: a folder, files or a data.yaml."
     ),

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.bench import milliseconds, thread_count
 from deploytk.cli.bench_load import seconds
 from deploytk.cli.common import progress, reporting, say_last
-from deploytk.cli.options import Number
+from deploytk.cli.options import BOUNDARY, BUDGET, PER, PERCENTILE, Number, thread_count
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -32,7 +31,7 @@ def numbers(ctx: click.Context, param: click.Parameter, text: str | None) -> lis
 
 
 _OPTIONS = (
-    click.option("--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms)."),
+    BUDGET,
     click.option(
         "--max-drop",
         type=Number(0, 100),
@@ -47,27 +46,9 @@ _OPTIONS = (
     click.option(
         "--threads", callback=thread_count, default="auto", show_default=True, help="A number, or auto: measured."
     ),
-    click.option(
-        "--boundary",
-        type=click.Choice(["model", "end_to_end"]),
-        default="model",
-        show_default=True,
-        help="What the clock holds: the model's run, or from the image file's bytes to the boxes.",
-    ),
-    click.option(
-        "--per",
-        type=click.Choice(["batch", "item"]),
-        default="batch",
-        show_default=True,
-        help="The budget holds for a whole batch, or for each item in it.",
-    ),
-    click.option(
-        "--percentile",
-        type=Number(0, 100, min_open=True, max_open=True),
-        default=95.0,
-        show_default=True,
-        help="Of the latency: what is judged.",
-    ),
+    BOUNDARY,
+    PER,
+    PERCENTILE,
     click.option("--time-limit", callback=seconds, default="20m", show_default=True, help="20m, 90s or 1h."),
     click.option("--calibration", help="Calibration set, by name or folder (default: the run makes its own)."),
     click.option(

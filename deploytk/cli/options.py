@@ -76,3 +76,54 @@ def overrides(**options: Any) -> Overrides:
     if "data" in given:
         given["data"] = str(given["data"].resolve())
     return {_PLACES.get(name, ("train", name)): value for name, value in given.items()}
+
+
+_DURATION = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|ms|s|)\s*", re.IGNORECASE)
+_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "": 1.0}
+
+
+def milliseconds(_ctx: click.Context, _param: click.Parameter, text: str) -> float:
+    """The duration in ms: `50ms`, `0.05s`, `800us`; a bare number is milliseconds."""
+    found = _DURATION.fullmatch(text)
+    if not found:
+        raise click.BadParameter(f"{text!r} is no duration; write 50ms, 0.05s or 50 (milliseconds)")
+    duration_ms = float(found[1]) * _MS[found[2].lower()]
+    if not 0 < duration_ms < math.inf:
+        raise click.BadParameter(f"{text!r}: a budget is more than 0 ms")
+    return duration_ms
+
+
+def thread_count(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | str | None:
+    """A number of threads, or `auto`."""
+    if text is None or text == "auto":
+        return text
+    if not text.isdecimal() or not int(text):
+        raise click.BadParameter(f"{text!r}: give a number of threads, or auto to have it measured")
+    return int(text)
+
+
+#: What more than one command asks about a budget.
+BUDGET = click.option(
+    "--budget", callback=milliseconds, default="50ms", show_default=True, help="50ms, 0.05s or 50 (ms)."
+)
+PERCENTILE = click.option(
+    "--percentile",
+    type=Number(0, 100, min_open=True, max_open=True),
+    default=95.0,
+    show_default=True,
+    help="Of the latency: what is judged.",
+)
+PER = click.option(
+    "--per",
+    type=click.Choice(["batch", "item"]),
+    default="batch",
+    show_default=True,
+    help="The budget holds for a whole batch, or for each item in it.",
+)
+BOUNDARY = click.option(
+    "--boundary",
+    type=click.Choice(["model", "end_to_end"]),
+    default="model",
+    show_default=True,
+    help="What the clock holds: the model's run, or from the image file's bytes to the result.",
+)

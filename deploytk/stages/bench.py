@@ -86,7 +86,8 @@ def bench(
             left_s,
             out / "logs",
             listen,
-            may_go_between=may_go_between,
+            # Where every batch size must pass, every one is to be proved and no other is asked for.
+            may_go_between=may_go_between and require == "any",
             min_samples=min_samples,
         )
     machine = Machine.this()

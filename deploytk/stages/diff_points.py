@@ -16,8 +16,8 @@ Row = dict[str, Any]
 
 #: With more of the blocks left out as disturbed, what is left is too little to go by.
 _MOST_LEFT_OUT = 0.5
-#: The fastest tenth of the calls: how fast the model is where nothing holds it back. From one run to the next it moves
-#: a third as much as the median (standard deviations of 0.6 and 1.8 % over twenty runs, bench/LOG.md).
+#: The fastest tenth of the calls: how fast the model is where nothing holds it back. It mostly moves less from one run
+#: to the next than the median, not always (bench/LOG.md): a slower model moves both.
 UNHINDERED = 10.0
 #: By so much a percentile moves between two runs of one file for reasons that no interval of the samples within the
 #: runs can know: where its memory lies, and, where it moves alone, who else used the machine.

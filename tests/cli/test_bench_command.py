@@ -11,8 +11,9 @@ import pytest
 import tiny_onnx
 from click.testing import CliRunner, Result
 
-from deploytk.cli.bench import bench, milliseconds
+from deploytk.cli.bench import bench
 from deploytk.cli.main import cli
+from deploytk.cli.options import milliseconds
 from deploytk.stages import bench_sweep
 
 

@@ -22,6 +22,7 @@ from deploytk.artifact import Artifact
 from deploytk.budget import Budget
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PASS, InputError
 from deploytk.report import Report
+from deploytk.stages import bench as bench_stage
 from deploytk.stages import bench_point, bench_sweep, bench_threads
 from deploytk.stages.bench import bench
 from deploytk.stages.bench_process import BatchProcess
@@ -123,6 +124,18 @@ def test_require_all_fails_with_one_that_fails(tmp_path: Path, fake: str) -> Non
     report = run(path, [1, 2], runtime=fake, require="all")
     assert report.exit_code == EXIT_OVER_BUDGET
     assert report.verdict.reasons[0] == "Batch 2 fails, and every batch size must pass."
+
+
+@pytest.mark.parametrize(("require", "goes"), [("any", True), ("all", False)])
+def test_a_search_leaves_batch_sizes_open_only_where_one_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, require: str, goes: bool
+) -> None:
+    def swept(*_: Any, may_go_between: bool, **__: Any) -> None:
+        raise InputError(f"a search: {may_go_between}")
+
+    monkeypatch.setattr(bench_stage, "swept", swept)
+    with pytest.raises(InputError, match=f"a search: {goes}"):
+        run(tiny_onnx.conv(tmp_path / "m.onnx"), [1, 2], may_go_between=True, require=require)
 
 
 def test_a_file_or_a_memory_over_its_budget_fails(tmp_path: Path) -> None:

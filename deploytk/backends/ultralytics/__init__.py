@@ -6,13 +6,11 @@ Ultralytics is AGPL-3.0: none of its code is copied here, and who installs the e
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from deploytk import plugins
 
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 
-# The modules are named differently from their functions: a submodule, once imported, takes its name in the package.
 _FUNCTIONS = {
     "preflight": "checks",
     "data_fingerprint": "checks",
@@ -27,8 +25,4 @@ _FUNCTIONS = {
     "score": "scoring",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _FUNCTIONS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_FUNCTIONS[name]}"), name)
+__getattr__ = plugins.lazily(__name__, _FUNCTIONS)

@@ -5,23 +5,17 @@ Importing this package imports no library; each step's library comes with its fi
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from deploytk import plugins
 
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("onnx", "onnxslim", "onnxruntime")
 #: What a model for this target is made from.
 SOURCE = "onnx"
 
-# The modules are named differently from their functions: a submodule, once imported, takes its name in the package.
 _STEPS = {
-    "predictor": "deploytk.targets.onnx.prediction",
-    "quantize_graph": "deploytk.targets.onnx.quantization",
-    "sensitivities": "deploytk.targets.onnx.sensitivity",
+    "predictor": "prediction",
+    "quantize_graph": "quantization",
+    "sensitivities": "sensitivity",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _STEPS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_STEPS[name]), name)
+__getattr__ = plugins.lazily(__name__, _STEPS)

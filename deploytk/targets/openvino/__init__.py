@@ -5,25 +5,19 @@ Importing this package imports no library; each step's library comes with its fi
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from deploytk import plugins
 
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("openvino", "nncf", "onnx")
 #: What a model for this target is made from.
 SOURCE = "onnx"
 
-# The modules are named differently from their functions: a submodule, once imported, takes its name in the package.
 _STEPS = {
-    "convert": "deploytk.targets.openvino.conversion",
-    "quantize_graph": "deploytk.targets.openvino.quantization",
-    "with_accuracy_control": "deploytk.targets.openvino.accuracy",
-    "sensitivities": "deploytk.targets.openvino.sensitivity",
-    "predictor": "deploytk.targets.openvino.prediction",
+    "convert": "conversion",
+    "quantize_graph": "quantization",
+    "with_accuracy_control": "accuracy",
+    "sensitivities": "sensitivity",
+    "predictor": "prediction",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _STEPS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_STEPS[name]), name)
+__getattr__ = plugins.lazily(__name__, _STEPS)
