@@ -2,7 +2,8 @@
 
 python bench/peers/omniglot.py [--data ../shared/data/omniglot_small1] [--epochs 30]
 
-Needs timm, which the extra [classifier] brings. 136 characters, 20 people each; what persons 16 to 20 wrote is only for validation.
+136 characters, 20 people each; what persons 16 to 20 wrote is only for validation. timm comes with the extra
+[classifier].
 """
 
 from __future__ import annotations
