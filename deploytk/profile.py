@@ -125,6 +125,9 @@ class Export(Strict):
     precision: Literal["fp32", "fp16", "int8"] | None = Field(
         None, description="of the model that is deployed; int8 for the npu and fp32 for the others by default"
     )
+    qat_epochs: int = Field(
+        3, ge=0, description="quantization-aware training where no other INT8 model is good enough; 0 for none"
+    )
     npu: str = Field("ethos-u55-256", description="a preset of profiles/npu/, or a YAML file")
     opset: int = Field(17, ge=13, le=20)
     preprocess: Literal["out", "normalise", "letterbox"] = Field(

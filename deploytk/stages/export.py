@@ -111,10 +111,10 @@ def export_onnx(steps: Steps) -> Report:
     chain: tuple[Artifact, ...] = (steps.source, model)
     if precision_of(steps.profile) == "int8":
         made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
-        if made is None:
+        if not made:
             return checks.report("export onnx", model, chain, steps.skipped)
-        checks.contract(made, "onnx int8")
-        chain = (*chain, made)
+        checks.contract(made[-1], "onnx int8")
+        chain = (*chain, *made)
     chain = (*chain, *_deployed(steps, checks, chain[-1]))
     return checks.report("export onnx", chain[-1], chain, steps.skipped)
 
@@ -130,14 +130,15 @@ def _deployed(steps: Steps, checks: proof.Checks, model: Artifact) -> tuple[Arti
 
 def _quantized(
     steps: Steps, checks: proof.Checks, target: str, model: Artifact, rival: Artifact, out: Path
-) -> Artifact | None:
-    """The INT8 model that the ladder came to, checked; None where there is none to deploy."""
+) -> tuple[Artifact, ...]:
+    """The INT8 model that the ladder came to, checked, behind what it was made of; empty where there is none."""
     climbed = int8.quantized(steps, target, model, rival, out)
     checks.ladder(climbed.told)
-    if climbed.artifact is not None:
-        checks.agreement(climbed.artifact, steps.source)
-        checks.metric(climbed.artifact, steps.source)
-    return climbed.artifact
+    if climbed.artifact is None:
+        return ()
+    checks.agreement(climbed.artifact, steps.source)
+    checks.metric(climbed.artifact, steps.source)
+    return (*climbed.between, climbed.artifact)
 
 
 def export_openvino(steps: Steps) -> Report:
@@ -154,7 +155,8 @@ def export_openvino(steps: Steps) -> Report:
         chain = (*chain, *_deployed_ir(steps, checks, onnx, model.precision))
         return checks.report("export openvino", chain[-1], chain, steps.skipped)
     made = _quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
-    return checks.report("export openvino", made or model, (*chain, *([made] if made else [])), steps.skipped)
+    chain = (*chain, *made)
+    return checks.report("export openvino", chain[-1], chain, steps.skipped)
 
 
 def _ir(steps: Steps, onnx: Artifact, precision: str) -> Artifact:
@@ -202,13 +204,14 @@ def export_npu(steps: Steps) -> Report:
         checks.agreement(model, source)
         checks.metric(model, source)
     made = _quantized(steps, checks, "npu", litert, litert, steps.run.npu / "model_int8.tflite")
-    if made is None:
-        return checks.report("export npu", litert, (source, onnx, litert), steps.skipped)
-    checks.contract(made, "litert int8")
-    compiled, assessment = _compiled(steps, made, npu)
+    chain: tuple[Artifact, ...] = (source, onnx, litert, *made)
+    if not made:
+        return checks.report("export npu", litert, chain, steps.skipped)
+    checks.contract(made[-1], "litert int8")
+    compiled, assessment = _compiled(steps, made[-1], npu)
     checks.placement(assessment)
-    chain = (source, onnx, litert, made, *([compiled] if compiled else []))
-    return checks.report("export npu", compiled or made, chain, steps.skipped)
+    chain = (*chain, compiled) if compiled else chain
+    return checks.report("export npu", chain[-1], chain, steps.skipped)
 
 
 def _libraries(steps: Steps) -> tuple[str, ...]:

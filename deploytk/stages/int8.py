@@ -12,10 +12,10 @@ from typing import Any
 
 from deploytk import plugins
 from deploytk.artifact import Artifact, finished, sidecar
-from deploytk.errors import ParityFailed, StepFailed
+from deploytk.errors import ParityFailed, StepFailed, TrainingFailed
 from deploytk.files import parts_of, size_of, write_json, written_whole
-from deploytk.recipe import Correction
-from deploytk.stages import ladder, proof, speed
+from deploytk.recipe import Correction, Recipe
+from deploytk.stages import int8_training, ladder, proof, speed
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.ladder import Attempt, Ladder, Outcome, Rung
 from deploytk.stages.real_inputs import real_inputs
@@ -70,6 +70,7 @@ class Climbed:
     artifact: Artifact | None
     attempts: tuple[Attempt, ...]
     told: dict[str, Any]  # the report's section "ladder"
+    between: tuple[Artifact, ...] = ()  # from the trained model to the artifact, where that is not made of `model`
 
 
 def quantized(steps: Steps, target: str, model: Artifact, rival: Artifact, out: Path) -> Climbed:
@@ -90,7 +91,9 @@ def quantized(steps: Steps, target: str, model: Artifact, rival: Artifact, out: 
         _removed(out)
         return Climbed(artifact=None, attempts=attempts, told=told)
     steps.skipped[out.name] = steps.skipped[chosen.artifact.path.name]
-    return Climbed(artifact=_in_place(chosen.artifact, out, told), attempts=attempts, told=told)
+    placed = _in_place(chosen.artifact, out, told)
+    between = climber.finetuned if chosen.rung.way == "qat" else ()
+    return Climbed(artifact=placed, attempts=attempts, told=told, between=between)
 
 
 class _Climber:
@@ -103,6 +106,7 @@ class _Climber:
         self.distributions = (*steps.backend.DISTRIBUTIONS, *plugins.load("targets", target).DISTRIBUTIONS)
         self.calibration = steps.call(f"{STEPS}:calibration", "calibration", profile=steps.raw, run=str(steps.run.path))
         self.sensitivities: list[dict[str, Any]] = []
+        self.finetuned: tuple[Artifact, ...] = ()  # the checkpoint trained on with rounding, and its float model
 
     def ladder(self) -> Ladder:
         """The rungs of this target."""
@@ -110,6 +114,7 @@ class _Climber:
             sensitive=self._sensitive if self.can.layers_in_float else None,
             corrections=self.can.corrections,
             accuracy_control=self.can.accuracy_control,
+            training_epochs=int8_training.epochs(self.steps),
         )
 
     def attempt(self, rung: Rung) -> Attempt:
@@ -117,7 +122,7 @@ class _Climber:
         began = time.monotonic()
         try:
             made = self.steps.proved(self._made(rung), self.can.runtime)
-        except (ParityFailed, StepFailed) as error:
+        except (ParityFailed, StepFailed, TrainingFailed) as error:
             outcome: Outcome = "refused" if isinstance(error, ParityFailed) else "failed"
             seconds = time.monotonic() - began
             return Attempt(rung=rung, outcome=outcome, reason=error.message, seconds=seconds)
@@ -143,13 +148,14 @@ class _Climber:
 
     def _made(self, rung: Rung) -> Artifact:
         out = self.folder / f"{rung.name}{self.can.suffix}"
+        model = self._finetuned(rung.recipe) if rung.way == "qat" else self.model
         settings = {"way": rung.way, "recipe": rung.recipe.as_dict(), "calibration": self.calibration["sha256"]}
         if rung.way == "accuracy_control":
             settings |= {"max_drop": self.allowed, "data": self.steps.data}
         return self.steps.made(
             out,
-            self.model,
-            lambda: self._built(rung, out),
+            model,
+            lambda: self._built(rung, model, out),
             stage="quantize",
             format=self.can.format,
             precision="int8",
@@ -157,13 +163,21 @@ class _Climber:
             distributions=self.distributions,
         )
 
-    def _built(self, rung: Rung, out: Path) -> dict[str, Any]:
-        """Make it, in a child; facts about how it went."""
-        where = {"target": self.target, "model": str(self.model.path), "out": str(out)}
+    def _finetuned(self, recipe: Recipe) -> Artifact:
+        """The float model with weights that have learned to be rounded."""
+        trained = int8_training.finetuned(self.steps, recipe, self.calibration, self.folder / "qat.pt")
+        out = self.folder / f"qat_float{self.model.path.suffix}"
+        model = int8_training.float_model(self.steps, self.target, trained, out)
+        self.finetuned = (trained, model)
+        return model
+
+    def _built(self, rung: Rung, model: Artifact, out: Path) -> dict[str, Any]:
+        """Make it from `model`, in a child; facts about how it went."""
+        where = {"target": self.target, "model": str(model.path), "out": str(out)}
         where["calibration"] = self.calibration["path"]
         name = f"quantize-{self.target}-{rung.name}"
         facts: dict[str, Any]
-        if rung.way == "quantize":
+        if rung.way != "accuracy_control":
             facts = self.steps.call(f"{STEPS}:quantize_graph", name, recipe=rung.recipe.as_dict(), **where)
             return facts
         run = {"profile": self.steps.raw, "run": str(self.steps.run.path), "checkpoint": str(self.steps.run.model)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,26 @@ def sensitivities(
     # JSON knows no infinity: what a layer without any loss has is more than any float model keeps.
     told = [{**layer, "sqnr_db": min(float(layer["sqnr_db"]), LOSSLESS_DB)} for layer in layers]
     write_json(Path(out), {"layers": told, "head": f"/model.{head}/"})
+
+
+def finetune_quantized(
+    profile: dict[str, Any],
+    run: str,
+    checkpoint: str,
+    out: str,
+    calibration: str,
+    epochs: int,
+    float_nodes: Sequence[str],
+) -> dict[str, Any]:
+    """Write the checkpoint that a few more epochs with INT8's rounding give; facts about how it went."""
+    backend = plugins.load("backends", profile["backend"])
+    feeds = sets.load(calibration).feeds
+    facts: dict[str, Any] = plain(
+        backend.finetune_quantized(
+            profile, run, Path(checkpoint), feeds, Path(out), epochs=epochs, float_nodes=float_nodes
+        )
+    )
+    return facts
 
 
 def accuracy_controlled(

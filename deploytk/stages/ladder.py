@@ -18,7 +18,7 @@ KEPT_IN_FLOAT = (1, 3, 8, 16)
 #: Two layers that lose as much within so many dB count as alike: then the one in the detect head goes first.
 ALIKE_DB = 3.0
 
-Way = Literal["quantize", "accuracy_control"]
+Way = Literal["quantize", "accuracy_control", "qat"]
 #: met: taken. dropped: lost too much accuracy. slower: than float. refused: no working INT8 model. failed: a crash.
 Outcome = Literal["met", "dropped", "slower", "refused", "failed"]
 
@@ -74,11 +74,13 @@ class Ladder:
             INT8 was not enough. None where the target cannot keep any.
         corrections: tried in this order, with the layers of the best attempt so far in float.
         accuracy_control: whether the target can search by itself for layers to keep in float.
+        training_epochs: of quantization-aware training, with the layers of the best attempt in float; 0 for none.
     """
 
     sensitive: Callable[[], Sequence[str]] | None = None
     corrections: tuple[Correction, ...] = ()
     accuracy_control: bool = False
+    training_epochs: int = 0
 
 
 def climb(ladder: Ladder, attempt: Callable[[Rung], Attempt]) -> tuple[Attempt, ...]:
@@ -129,6 +131,9 @@ def _rungs(ladder: Ladder, made: Sequence[Attempt]) -> Iterator[Rung]:
         yield Rung(name=correction, what=what, recipe=replace(best, correction=correction))
     if ladder.accuracy_control:
         yield Rung(name="control", what="accuracy control", way="accuracy_control")
+    if ladder.training_epochs:
+        what = f"{_epochs(ladder.training_epochs)} of quantization-aware training{_layers(best)}"
+        yield Rung(name="qat", what=what, way="qat", recipe=best)
 
 
 def _kept_in_float(nodes: Sequence[str]) -> Iterator[Rung]:
@@ -136,6 +141,10 @@ def _kept_in_float(nodes: Sequence[str]) -> Iterator[Rung]:
         if count < len(nodes):  # with all of them in float it would be no INT8 model
             recipe = Recipe(float_nodes=tuple(nodes[:count]))
             yield Rung(name=f"float-{count}", what=f"INT8{_layers(recipe)}", recipe=recipe)
+
+
+def _epochs(count: int) -> str:
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def _layers(recipe: Recipe) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deploytk.artifact import Artifact
-from deploytk.errors import InputError, ParityFailed, StepFailed
+from deploytk.errors import InputError, ParityFailed, StepFailed, TrainingFailed
 from deploytk.files import write_json
 from deploytk.profile import Profile
 from deploytk.report.content import blocks
@@ -30,6 +30,7 @@ class World:
     metric: dict[str, float] = field(default_factory=dict)
     ratio: dict[str, float] = field(default_factory=dict)
     error: dict[str, Exception] = field(default_factory=dict)
+    trains: bool = False  # whether the backend has quantization-aware training
     made: list[str] = field(default_factory=list)
     timed: list[str] = field(default_factory=list)
 
@@ -41,7 +42,7 @@ class FakeSteps(Steps):
         self.run, self.world, self.listen = RunFolder(folder), world, None
         self.profile = Profile.model_validate({"name": "pills", "budget": {"max_accuracy_drop": 0.01}})
         self.raw = self.profile.model_dump(mode="json", by_alias=True)
-        self.backend = SimpleNamespace(DISTRIBUTIONS=())
+        self.backend = SimpleNamespace(DISTRIBUTIONS=(), FINETUNES_QUANTIZED=world.trains)
         self.skipped, self.data = {}, "data"
         folder.mkdir(exist_ok=True)
         self.run.model.write_text("trained")
@@ -62,6 +63,18 @@ class FakeSteps(Steps):
         self.world.made.append(rung)
         write_json(Path(out), {"rung": rung, "recipe": recipe})
         return {"quantized_ops": 60}
+
+    def _finetune_quantized(self, out: str, epochs: int, float_nodes: list[str], **_: Any) -> dict[str, Any]:
+        if "training" in self.world.error:
+            raise self.world.error["training"]
+        self.world.made.append("training")
+        write_json(Path(out), {"epochs": epochs, "float_nodes": float_nodes})
+        return {"best_epoch": 2}
+
+    def _onnx_from_checkpoint(self, checkpoint: str, out: str, **_: Any) -> None:
+        write_json(Path(out), {"of": Path(checkpoint).name})
+
+    _convert = _onnx_from_checkpoint
 
     def _sensitivities(self, out: str, **_: Any) -> None:
         layers = [{"node": f"/model.{i}/conv", "op": "Conv", "sqnr_db": 3.0 + i} for i in (4, 0, 9, 7)]
@@ -147,6 +160,35 @@ def test_a_model_refused_or_a_child_that_died_is_an_attempt_and_the_next_is_trie
     climbed, _, _ = exported(tmp_path, World(metric={"float-1": 0.8}, error={"full": error}))
     assert [a.outcome for a in climbed.attempts] == [outcome, "met"]
     assert climbed.attempts[0].reason == str(error)
+
+
+def test_where_nothing_else_is_good_enough_the_network_is_trained_on_with_the_rounding_in_it(tmp_path: Path) -> None:
+    climbed, _, _ = exported(tmp_path, World(metric={"float-1": 0.75, "qat": 0.798}, trains=True))
+    attempts = tmp_path / "export" / "attempts"
+    trained, remade, made = (Artifact.load(attempts / name) for name in ("qat.pt", "qat_float.onnx", "qat.onnx"))
+    assert climbed.artifact
+    assert climbed.artifact.sha256 == made.sha256
+    assert (made.made_from, remade.made_from) == ((remade.sha256,), (trained.sha256,))
+    assert json.loads((attempts / "qat.pt").read_text()) == {"epochs": 3, "float_nodes": ["/model.0/conv"]}
+    assert trained.settings["facts"] == {"best_epoch": 2}
+
+
+def test_it_is_trained_once(tmp_path: Path) -> None:
+    exported(tmp_path, World(trains=True))
+    world = World(trains=True)
+    climbed, _, _ = exported(tmp_path, world)
+    assert (world.made, climbed.attempts[-1].rung.name) == ([], "qat")
+
+
+def test_a_training_that_diverges_is_an_attempt_that_failed(tmp_path: Path) -> None:
+    climbed, _, _ = exported(tmp_path, World(trains=True, error={"training": TrainingFailed("training diverged")}))
+    assert (climbed.attempts[-1].outcome, climbed.attempts[-1].reason) == ("failed", "training diverged")
+
+
+def test_the_npu_too_is_given_a_network_that_has_learned_to_be_rounded(tmp_path: Path) -> None:
+    climbed, _, _ = exported(tmp_path, World(metric={"qat": 0.8}, trains=True), target="npu")
+    assert [a.rung.name for a in climbed.attempts] == ["full", "percentile", "qat"]
+    assert climbed.attempts[-1].outcome == "met"
 
 
 def test_wrong_input_is_no_attempt(tmp_path: Path) -> None:

@@ -85,6 +85,19 @@ def test_many_layers_in_float_that_are_slower_leave_the_corrections_of_fewer_to_
     assert attempts[-1].rung.recipe.float_nodes == LAYERS[:3]
 
 
+def test_training_with_the_rounding_comes_last_and_keeps_the_layers_of_the_best_attempt_in_float() -> None:
+    told: dict[str, tuple[Outcome, float | None]] = {"float-3": ("dropped", 0.011), "fast_bias": ("dropped", 0.01)}
+    last = climb(ladder(training_epochs=3), ends(told))[-1].rung
+    assert (last.name, last.way) == ("qat", "qat")
+    assert last.what == "3 epochs of quantization-aware training, 3 layers in float"
+    assert (last.recipe.float_nodes, last.recipe.correction) == (LAYERS[:3], "none")
+
+
+def test_nothing_is_trained_for_a_model_that_is_slower_than_float() -> None:
+    attempts = climb(ladder(training_epochs=3), ends({"full": ("slower", 0.05)}))
+    assert "qat" not in names(attempts)
+
+
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
 def test_an_attempt_that_gave_no_model_is_one_of_the_attempts(outcome: Outcome) -> None:
     attempts = climb(ladder(), ends({"full": (outcome, None), "float-1": ("met", 0.0)}))

@@ -11,10 +11,14 @@ from deploytk import plugins
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 
+#: Whether `finetune_quantized` is there: then the INT8 ladder has a rung of quantization-aware training.
+FINETUNES_QUANTIZED = True
+
 _FUNCTIONS = {
     "preflight": "checks",
     "data_fingerprint": "checks",
     "train": "training",
+    "finetune_quantized": "finetuning",
     "describe": "checkpoint",
     "adopt": "checkpoint",
     "onnx_from_checkpoint": "exporting",

@@ -47,11 +47,11 @@ def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
     LOGGER.setLevel(logging.INFO)
     worker.emit(done=0, total=wanted.train.epochs, text="copying the dataset")
     view = view_of(profile, folder)
-    trainer = Trainer(wanted, overrides=_overrides(wanted, folder, view))
-    _run(trainer, folder)
-    model = _best(trainer)
+    trainer = Trainer(wanted, overrides(wanted, folder, view))
+    run_in(folder, trainer)
+    model = best_of(trainer)
     counted = activations.require(model, trainer.backbone, trainer.kinds, trainer.slope, "best.pt")
-    _refuse_dead(model, folder)
+    refuse_dead(model, folder)
     _write_model(wanted, folder, view, model)
     summary = _summary(wanted, folder, view, trainer, counted, time.monotonic() - began)
     write_json(folder / "training_summary.json", summary)
@@ -71,7 +71,7 @@ def learning_rate(profile: Profile) -> float:
     return profile.train.lr0 if profile.train.lr0 is not None else _LR0.get(profile.train.optimizer, 0.01)
 
 
-def _overrides(wanted: Profile, folder: Path, view: View) -> dict[str, Any]:
+def overrides(wanted: Profile, folder: Path, view: View) -> dict[str, Any]:
     """Every setting of the training, explicit."""
     train, device = wanted.train, _device(wanted.train.device)
     return {
@@ -105,8 +105,12 @@ def _device(named: str) -> str:
     return named
 
 
-def _run(trainer: Trainer, folder: Path) -> None:
-    """Train. What Ultralytics raises about NaN is a failed training, not a crash."""
+def run_in(folder: Path, trainer: Trainer) -> None:
+    """Train into `folder`, and remove first what an earlier training left there.
+
+    Raises:
+        TrainingFailed: it diverged. Ultralytics raises about NaN, and that is no crash.
+    """
     for stale in ("model.pt", "results.csv"):
         (folder / stale).unlink(missing_ok=True)
     shutil.rmtree(folder / "weights", ignore_errors=True)
@@ -126,15 +130,24 @@ def _run(trainer: Trainer, folder: Path) -> None:
 _ADVICE = "lower lr0 ten times, or raise warmup_epochs"
 
 
-def _best(trainer: Trainer) -> nn.Module:
+def best_of(trainer: Trainer) -> nn.Module:
+    """The network of the best epoch.
+
+    Raises:
+        TrainingFailed: no epoch gave any.
+    """
     if not trainer.best.is_file():
         raise TrainingFailed(f"no epoch gave weights worth keeping (no best.pt); {_ADVICE}")
     # Written by this very process a moment ago.
     return unpickled(trainer.best)
 
 
-def _refuse_dead(model: nn.Module, folder: Path) -> None:
-    """Nothing, where the weights are alive. Ultralytics saves NaN as zeros: an all-zero weight or variance was NaN."""
+def refuse_dead(model: nn.Module, folder: Path) -> None:
+    """Nothing, where the weights are alive. Ultralytics saves NaN as zeros: an all-zero weight or variance was NaN.
+
+    Raises:
+        TrainingFailed: they are not.
+    """
     dead = [
         name
         for name, tensor in model.state_dict().items()
