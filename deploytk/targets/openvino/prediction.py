@@ -12,12 +12,15 @@ from deploytk.runtimes import openvino as runtime
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def predictor(path: Path) -> Predict:
+def predictor(path: Path, precision: str | None = None) -> Predict:
     """`predict(NCHW float32) -> the first output` of an IR, image by image.
 
-    Floats are computed in float32, also where OpenVINO would choose bfloat16: what is judged is the model.
+    Args:
+        precision: the floats to compute in (f32, bf16 or f16). By default OpenVINO chooses, bfloat16 where the CPU has
+            it: what is judged is what `bench` times and what runs after deployment.
     """
-    session = runtime.open_session(Path(path), batch=1, threads=None, options={"precision": "f32"})
+    options = {"precision": precision} if precision else {}
+    session = runtime.open_session(Path(path), batch=1, threads=None, options=options)
     source, output = session.inputs[0].name, session.outputs[0].name
 
     def predict(images: np.ndarray) -> np.ndarray:

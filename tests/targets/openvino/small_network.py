@@ -52,4 +52,4 @@ def expected(path: Path, batch: int = 2) -> np.ndarray:
 
 def noise(path: Path, converted: Path) -> float:
     wanted = expected(path)
-    return float(np.abs(openvino.predictor(converted)(images(2)) - wanted).max())
+    return float(np.abs(openvino.predictor(converted, "f32")(images(2)) - wanted).max())
