@@ -8,7 +8,7 @@ defaults. `--make` only makes the files, which is slow and need not be alone on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,21 @@ def row(model: str, default: Timed, timed: Timed, chosen: bool, metric: float | 
     return told | {
         "median ms": round(timed.ms, 2),
         "times as fast": round(found.value, 2),
-        "interval": f"{found.low:.2f} to {found.high:.2f}" if found.bounded else "too few rounds",
+        "interval": None if timed is default else int8_turns.interval(found),
         "size MB": round(size_of(timed.way.path) / 1e6, 2),
         "operators": timed.details["precision"],
         "deploytk": "its choice" if chosen else None,
     }
 
 
-def sentence(model: str, timed: Sequence[Timed], chosen: Timed, aim: float | None) -> str:
-    """What deploytk's choice comes to beside the default and the fastest single peer."""
-    default, peer = timed[0], int8_turns.fastest([t for t in timed if t.way.peer])
+def sentence(model: str, timed: Sequence[Timed], chosen: Timed, lossy: Collection[str], aim: float | None) -> str:
+    """What deploytk's choice comes to beside the default and the fastest single peer that kept its accuracy.
+
+    Args:
+        lossy: the ways that lost more than is allowed; where such a peer is faster still, it is told too.
+    """
+    default, peers = timed[0], [t for t in timed if t.way.peer and t.rounds_ms]
+    peer = int8_turns.fastest([t for t in peers if t.way.name not in lossy])
     words = [f"{model}: {chosen.way.name}"]
     if chosen is default:
         words.append("the default itself")
@@ -67,20 +72,26 @@ def sentence(model: str, timed: Sequence[Timed], chosen: Timed, aim: float | Non
         found = int8_turns.times_as_fast(chosen, default)
         assert found
         never = "never worse" if found.low >= LEAST else f"**lower end below {LEAST}**"
-        words.append(f"{found.value:.2f} times as fast as the default ({found.low:.2f} to {found.high:.2f}: {never})")
+        words.append(f"{found.value:.2f} times as fast as the default ({int8_turns.interval(found)}: {never})")
         if aim:
             words.append(f"the aim of {aim:g} is {'reached' if found.value >= aim else '**not reached**'}")
-    return ", ".join([*words, _beside(chosen, peer)]) + "."
+    words.append(_beside(chosen, peer))
+    if (other := int8_turns.fastest(peers)) is not peer:
+        found = int8_turns.times_as_fast(other, chosen)
+        assert found
+        words.append(f"while {other.way.name} lost more than is allowed, at {found.value:.2f} times its speed")
+    return ", ".join(words) + "."
 
 
 def _beside(chosen: Timed, peer: Timed) -> str:
     """The choice beside the fastest peer: slower only where the whole interval says so."""
     if chosen is peer:
-        return "which is also the fastest peer"
+        return "which is also the fastest peer that kept its accuracy"
     found = int8_turns.times_as_fast(chosen, peer)
     assert found
     word = "**slower than**" if found.high < 1 else "not slower than"
-    return f"{word} the fastest peer, {peer.way.name} ({found.value:.2f}; {found.low:.2f} to {found.high:.2f})"
+    told = f"{found.value:.2f}; {int8_turns.interval(found)}"
+    return f"{word} the fastest peer that kept its accuracy, {peer.way.name} ({told})"
 
 
 def judged(
@@ -88,7 +99,8 @@ def judged(
 ) -> tuple[list[dict[str, Any]], str]:
     """The rows of one model and what they say; the choice is the fastest that is allowed."""
     chosen = int8_turns.fastest(allowed(timed, scores, source))
-    words = sentence(model, timed, chosen, aim)
+    lossy = [name for name, value in scores.items() if source - value > MAX_DROP + 1e-9]
+    words = sentence(model, timed, chosen, lossy, aim)
     if chosen.way.name in scores:
         words += f" mAP50 {scores[chosen.way.name]:.3f}, the default's {source:.3f}."
     return rows(model, timed, chosen, scores), words
@@ -97,9 +109,10 @@ def judged(
 def of_run(run: RunFolder, ways: Sequence[Way], folder: Path, seconds: float) -> list[Any]:
     """(name, timed, scores, the trained model's score, aim) of the detector: the model alone, and end to end."""
     logs, profile = folder / "logs", run.profile()
-    scores = {}
+    scores: dict[str, float] = {}
     for way in ways:
-        scores[way.name] = round(score(run, way, logs), 3)
+        # The preparation in front of a model changes none of its boxes: the export has proved it.
+        scores[way.name] = scores[way.inside_of] if way.inside_of else round(score(run, way, logs), 3)
         print(f"mAP50 {scores[way.name]:.3f}: {way.name}")
     assert profile.data.path
     feeds, images = real_inputs(profile, run, None), dataset.read(profile.data.path).splits["val"]
@@ -107,7 +120,8 @@ def of_run(run: RunFolder, ways: Sequence[Way], folder: Path, seconds: float) ->
     for what, aim in AIMS.items():
         print(f"in turns: {run.path.name}{what}")
         files = [sample.image for sample in images] if what else []
-        timed = int8_turns.in_turns(ways, seconds=seconds, logs=logs, feeds=feeds, images=files)
+        able = [way for way in ways if files or not way.inside_of]
+        timed = int8_turns.in_turns(able, seconds=seconds, logs=logs, feeds=feeds, images=files)
         measured.append((f"{run.path.name}{what}", timed, scores, scores[DEFAULT], aim))
     return measured
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from int8_classifier import Classifier, climbed
-from int8_turns import Timed, in_turns, times_as_fast
+from int8_turns import Timed, in_turns, interval, times_as_fast
 from int8_ways import MAX_DROP, Way, by_ladder, call
 from results import keep, parser
 
@@ -44,10 +44,9 @@ def row(
     before, after = pair
     metric, old, new = accuracy
     told = {"model": model, "target": target, "metric": metric, "float": _rounded(old), "INT8": _rounded(new)}
-    found = times_as_fast(after, before)
+    found = times_as_fast(before, after)
     if found:
-        interval = f"{1 / found.high:.2f} to {1 / found.low:.2f}" if found.bounded else "too few rounds"
-        told |= {"INT8 / float latency": round(1 / found.value, 3), "interval": interval}
+        told |= {"INT8 / float latency": round(found.value, 3), "interval": interval(found)}
     sizes = [size_of(timed.way.path) / 1e6 for timed in pair]
     told |= {
         "float MB": round(sizes[0], 3),

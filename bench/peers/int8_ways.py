@@ -35,6 +35,7 @@ class Way:
     runtime: str
     peer: bool = False  # what somebody without deploytk gets
     ours: bool = False  # what deploytk may choose; a float model can be both
+    inside_of: str = ""  # of which way it is the model with the normalisation inside: it takes pixels
 
 
 def call(function: str, name: str, logs: Path, **kwargs: Any) -> Any:
@@ -59,8 +60,14 @@ def of_detector(run: RunFolder, folder: Path, say: Callable[[str], None] = print
     for target in ("onnx", "openvino"):
         say(f"deploytk export --target {target} --precision int8 --max-drop {100 * MAX_DROP:g}")
         made = by_ladder(run, target, say)
-        if made is not None:
-            ways.append(Way(name=f"deploytk int8, {target}", path=made, runtime=target, ours=True))
+        if made is None:
+            continue
+        plain = Way(name=f"deploytk int8, {target}", path=made, runtime=target, ours=True)
+        ways.append(plain)
+        inside = by_ladder(run, target, say, preprocess="normalise")
+        if inside is not None:
+            name = f"{plain.name}, normalised inside"
+            ways.append(Way(name=name, path=inside, runtime=target, ours=True, inside_of=plain.name))
     return ways
 
 
@@ -88,13 +95,14 @@ def _of_ultralytics(run: RunFolder, folder: Path) -> dict[str, Path]:
     return {name: path for name, path in found.items() if path is not None}
 
 
-def by_ladder(run: RunFolder, target: str, say: Callable[[str], None] = print) -> Path | None:
+def by_ladder(run: RunFolder, target: str, say: Callable[[str], None] = print, preprocess: str = "out") -> Path | None:
     """The INT8 model that `deploytk export` passes; None, its reasons said, where there is none."""
     profile = with_overrides(
         run.profile(),
         {
             ("export", "target"): target,
             ("export", "precision"): "int8",
+            ("export", "preprocess"): preprocess,
             ("budget", "max_accuracy_drop"): MAX_DROP,
         },
     )

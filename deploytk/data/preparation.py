@@ -188,12 +188,21 @@ class Preparation(BaseModel):
     def _normalised(self, fitted: np.ndarray) -> np.ndarray:
         """The input: channel by channel through a table, for a pixel has only 256 values."""
         cv2 = _cv2()
+        if self.layout == "nhwc" and self._takes_pixels:
+            return np.ascontiguousarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if self.colour == "rgb" else fitted)[
+                None
+            ]
         made = np.empty((1, *self.shape), np.dtype(self.dtype))
         planes = cv2.split(fitted)
         for index, (source, table) in enumerate(zip(_FROM_BGR[self.colour], _tables(self), strict=True)):
             place = made[0, index] if self.layout == "nchw" else made[0, :, :, index]
             place[...] = cv2.LUT(planes[source], table)
         return made
+
+    @property
+    def _takes_pixels(self) -> bool:
+        """Whether the input's numbers are those of the pixels."""
+        return self.dtype == "uint8" and self.quantization is None
 
 
 def decode(image: bytes | np.ndarray, name: str = "image") -> np.ndarray:

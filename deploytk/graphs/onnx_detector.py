@@ -191,6 +191,17 @@ def with_nms(model: onnx.ModelProto, *, confidence: float, iou: float, most: int
     return _finished(made)
 
 
+def seams(model: onnx.ModelProto) -> tuple[str, str]:
+    """The tensors that the detector itself takes and gives, in a model that has something put inside."""
+    names = {name for node in model.graph.node for name in (*node.input, *node.output)}
+    takes = (f"/deploy/{piece}/inside" for piece in ("normalise", "letterbox"))
+    gives = (f"/deploy/{piece}/decoded" for piece in ("onto_image", "nms"))
+    return (
+        next((name for name in takes if name in names), model.graph.input[0].name),
+        next((name for name in gives if name in names), model.graph.output[0].name),
+    )
+
+
 def _sizes(model: onnx.ModelProto) -> tuple[int, int, int, int]:
     """(rows, columns, classes, anchors) of a detector that takes floats."""
     dims = _dims(model.graph.input[0]) if len(model.graph.input) == 1 else []

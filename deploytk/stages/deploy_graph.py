@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploytk import plugins
 from deploytk.artifact import Artifact
 from deploytk.errors import InputError
 from deploytk.profile import Profile
@@ -22,11 +23,6 @@ def wanted(profile: Profile) -> bool:
     """
     export = profile.export
     asked = export.nms == "in" or export.preprocess != "out"
-    if asked and (export.target, export.precision) == ("openvino", "int8"):
-        raise InputError(
-            "INT8 for openvino keeps preparation and suppression outside; leave --preprocess and --nms out, "
-            "or choose --precision fp32 or fp16, or --target onnx"
-        )
     if asked and export.target not in TARGETS:
         raise InputError(
             f"the target {export.target} keeps preparation and suppression outside; leave --preprocess and --nms out, "
@@ -50,6 +46,27 @@ def made(steps: Steps, model: Artifact) -> Artifact:
         precision=model.precision,
         settings=settings,
         distributions=("onnx",),
+    )
+
+
+def made_ir(steps: Steps, graph: Artifact, model: Artifact) -> Artifact:
+    """`model`, an INT8 IR, with inside what `graph` has, written beside it."""
+    out = model.path.with_name(f"{model.path.stem}_deploy.xml")
+    return steps.made(
+        out,
+        model,
+        lambda: steps.call(
+            "deploytk.stages.deploy_steps:deploy_ir",
+            f"graft-{out.stem}",
+            graph=str(graph.path),
+            model=str(model.path),
+            out=str(out),
+        ),
+        stage="graft",
+        format=model.format,
+        precision=model.precision,
+        settings={"graph": graph.sha256},
+        distributions=plugins.load("targets", "openvino").DISTRIBUTIONS,
     )
 
 

@@ -34,6 +34,13 @@ def deploy_graph(
         onnx.save(made, temporary)
 
 
+def deploy_ir(graph: str, model: str, out: str) -> dict[str, Any]:
+    """Write the IR `model` with inside what `graph`, the ONNX that `deploy_graph` wrote, has; facts about it."""
+    takes, gives = onnx_detector.seams(onnx.load(graph, load_external_data=False))
+    facts: dict[str, Any] = plugins.load("targets", "openvino").graft(Path(graph), Path(model), Path(out), takes, gives)
+    return facts
+
+
 def deploy_proof(data: str, model: str, deployed: str, runtime: str, images: int) -> dict[str, Any]:
     """The boxes of `deployed` beside those of `model`, which the host prepares for and suppresses after.
 

@@ -156,6 +156,11 @@ def export_openvino(steps: Steps) -> Report:
         return checks.report("export openvino", chain[-1], chain, steps.skipped)
     made = _quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
     chain = (*chain, *made)
+    if made and deploy_graph.wanted(steps.profile):
+        graph = deploy_graph.made(steps, onnx)
+        deployed = deploy_graph.proved(steps, made[-1], deploy_graph.made_ir(steps, graph, made[-1]), "openvino")
+        checks.same_boxes(deployed, made[-1])
+        chain = (*chain, graph, deployed)
     return checks.report("export openvino", chain[-1], chain, steps.skipped)
 
 

@@ -74,7 +74,7 @@ class Ladder:
             INT8 was not enough. None where the target cannot keep any.
         corrections: tried in this order, with the layers of the best attempt so far in float.
         accuracy_control: whether the target can search by itself for layers to keep in float.
-        training_epochs: of quantization-aware training, with the layers of the best attempt in float; 0 for none.
+        training_epochs: of quantization-aware training, quantized as the best attempt was; 0 for none.
     """
 
     sensitive: Callable[[], Sequence[str]] | None = None
@@ -127,12 +127,13 @@ def _rungs(ladder: Ladder, made: Sequence[Attempt]) -> Iterator[Rung]:
         yield from _kept_in_float(ladder.sensitive())
     best = _best(made)
     for correction in ladder.corrections:
-        what = f"{correction.replace('_', ' ')}{_layers(best)}"
+        what = f"{_words(correction)}{_layers(best)}"
         yield Rung(name=correction, what=what, recipe=replace(best, correction=correction))
     if ladder.accuracy_control:
         yield Rung(name="control", what="accuracy control", way="accuracy_control")
     if ladder.training_epochs:
-        what = f"{_epochs(ladder.training_epochs)} of quantization-aware training{_layers(best)}"
+        best = _best(made)
+        what = f"{_epochs(ladder.training_epochs)} of quantization-aware training{_corrected(best)}{_layers(best)}"
         yield Rung(name="qat", what=what, way="qat", recipe=best)
 
 
@@ -147,14 +148,23 @@ def _epochs(count: int) -> str:
     return f"{count} epoch{'' if count == 1 else 's'}"
 
 
+def _words(correction: Correction) -> str:
+    return correction.replace("_", " ")
+
+
+def _corrected(recipe: Recipe) -> str:
+    return "" if recipe.correction == "none" else f", {_words(recipe.correction)}"
+
+
 def _layers(recipe: Recipe) -> str:
     count = len(recipe.float_nodes)
     return f", {count} layer{'' if count == 1 else 's'} in float" if count else ""
 
 
 def _best(made: Sequence[Attempt]) -> Recipe:
-    """The recipe of the attempt that lost least; where none could be scored, that of the last one."""
-    return (least_lost([a for a in made if a.outcome != "slower"]) or made[-1]).rung.recipe
+    """The recipe of the plainly quantized attempt that lost least; where none could be scored, that of the last one."""
+    plain = [a for a in made if a.rung.way == "quantize"]
+    return (least_lost([a for a in plain if a.outcome != "slower"]) or plain[-1]).rung.recipe
 
 
 def _hopeless(rung: Rung, made: Sequence[Attempt]) -> bool:

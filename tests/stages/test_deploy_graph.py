@@ -15,13 +15,16 @@ pytest.importorskip("cv2", reason="OpenCV is not installed")
 
 from deploytk import plugins  # noqa: E402
 from deploytk.artifact import Artifact  # noqa: E402
+from deploytk.data import samples  # noqa: E402
 from deploytk.errors import InputError  # noqa: E402
+from deploytk.graphs import onnx_detector  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
+from deploytk.recipe import Recipe  # noqa: E402
 from deploytk.runtimes import FixedBatch  # noqa: E402
 from deploytk.stages.bench_end_to_end import EndToEnd, open_end_to_end  # noqa: E402
 from deploytk.stages.bench_inputs import feeds_for  # noqa: E402
 from deploytk.stages.deploy_graph import wanted  # noqa: E402
-from deploytk.stages.deploy_steps import deploy_graph, deploy_proof  # noqa: E402
+from deploytk.stages.deploy_steps import deploy_graph, deploy_ir, deploy_proof  # noqa: E402
 from deploytk.stages.proof import Checks  # noqa: E402
 
 SIDE, CELLS = 64, 64
@@ -100,6 +103,39 @@ def test_the_graph_finds_the_boxes_of_the_hosts_way(
     assert found["lost"] == found["added"] == 0
 
 
+@pytest.mark.parametrize(("preprocess", "nms"), INSIDE)
+def test_an_int8_ir_with_all_inside_finds_the_boxes_of_the_hosts_way(
+    data: Path, tmp_path: Path, preprocess: Any, nms: Any
+) -> None:
+    pytest.importorskip("nncf", reason="NNCF is not installed")
+    target = plugins.load("targets", "openvino")
+    model, graph = red_cells(tmp_path / "m.onnx"), tmp_path / "m_deploy.onnx"
+    int8, out = tmp_path / "m_int8.xml", tmp_path / "m_int8_deploy.xml"
+    images = [samples.tensor(path, SIDE)[0] for path in sorted((data.parent / "images" / "val").iterdir())]
+    target.quantize_graph(model, lambda: iter(images), int8, Recipe())
+    deploy_graph(str(model), str(graph), preprocess, nms)
+    assert deploy_ir(str(graph), str(int8), str(out)) == {"quantizers": 1}  # the weights are integers in the file
+    found = deploy_proof(str(data), str(int8), str(out), "openvino", 8)
+    assert found["images"] == 3 and found["boxes"] == found["boxes_deployed"] > 10
+    assert found["lost"] == found["added"] == 0
+
+
+def test_a_detector_of_another_size_is_not_put_into_a_graph(tmp_path: Path) -> None:
+    target = pytest.importorskip("deploytk.targets.openvino.grafting", reason="OpenVINO is not installed")
+    graph, other = tmp_path / "m_deploy.onnx", tmp_path / "m.xml"
+    deploy_graph(str(red_cells(tmp_path / "m.onnx")), str(graph), "normalise", "out")
+    value, shape = onnx.helper.make_tensor_value_info, ["batch", 3, 32, 32]
+    ends = [value(name, onnx.TensorProto.FLOAT, shape) for name in ("x", "y")]
+    nodes = [onnx.helper.make_node("Relu", ["x"], ["y"])]
+    small = onnx.helper.make_graph(nodes, "small", ends[:1], ends[1:])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(small, opset_imports=opset, ir_version=8), tmp_path / "small.onnx")
+    plugins.load("targets", "openvino").convert(tmp_path / "small.onnx", other, "fp32")
+    with pytest.raises(InputError, match=r"32,32.* where m_deploy\.onnx has .*64,64"):
+        target.graft(graph, other, tmp_path / "out.xml", *onnx_detector.seams(onnx.load(graph)))
+    assert not (tmp_path / "out.xml").exists()
+
+
 def test_a_graph_that_finds_other_boxes_fails_the_export_and_says_how_many(data: Path, tmp_path: Path) -> None:
     model, out = red_cells(tmp_path / "m.onnx"), tmp_path / "m_deploy.onnx"
     deploy_graph(str(red_cells(tmp_path / "other.onnx", likes=-1.0)), str(out), "letterbox", "in")
@@ -140,8 +176,6 @@ def test_nothing_is_made_unless_the_profile_asks() -> None:
 def test_a_target_without_such_a_graph_is_refused_before_anything_starts() -> None:
     with pytest.raises(InputError, match="npu keeps preparation and suppression outside; leave --preprocess"):
         wanted(asking("npu", nms="in"))
-    with pytest.raises(InputError, match="INT8 for openvino keeps"):
-        wanted(asking("openvino", nms="in", precision="int8"))
 
 
 # --- the bench -------------------------------------------------------------------------------------------------

@@ -85,12 +85,12 @@ def test_many_layers_in_float_that_are_slower_leave_the_corrections_of_fewer_to_
     assert attempts[-1].rung.recipe.float_nodes == LAYERS[:3]
 
 
-def test_training_with_the_rounding_comes_last_and_keeps_the_layers_of_the_best_attempt_in_float() -> None:
+def test_training_with_the_rounding_comes_last_and_is_quantized_as_the_best_attempt_was() -> None:
     told: dict[str, tuple[Outcome, float | None]] = {"float-3": ("dropped", 0.011), "fast_bias": ("dropped", 0.01)}
     last = climb(ladder(training_epochs=3), ends(told))[-1].rung
     assert (last.name, last.way) == ("qat", "qat")
-    assert last.what == "3 epochs of quantization-aware training, 3 layers in float"
-    assert (last.recipe.float_nodes, last.recipe.correction) == (LAYERS[:3], "none")
+    assert last.what == "3 epochs of quantization-aware training, fast bias, 3 layers in float"
+    assert (last.recipe.float_nodes, last.recipe.correction) == (LAYERS[:3], "fast_bias")
 
 
 def test_nothing_is_trained_for_a_model_that_is_slower_than_float() -> None:

@@ -19,7 +19,7 @@ from deploytk.backends.ultralytics.trainer import Trainer
 from deploytk.profile import Profile
 
 #: Small steps from weights that are good already; no mosaic, as in the last epochs of the training itself.
-_SETTINGS = {"optimizer": "AdamW", "lr0": 1e-4, "lrf": 0.1, "warmup_epochs": 0.0, "mosaic": 0.0, "close_mosaic": 0}
+_SETTINGS = {"optimizer": "AdamW", "lr0": 3e-5, "lrf": 0.1, "warmup_epochs": 0.0, "mosaic": 0.0, "close_mosaic": 0}
 
 
 def finetune_quantized(

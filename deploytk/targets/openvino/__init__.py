@@ -14,6 +14,7 @@ SOURCE = "onnx"
 
 _STEPS = {
     "convert": "conversion",
+    "graft": "grafting",
     "quantize_graph": "quantization",
     "with_accuracy_control": "accuracy",
     "sensitivities": "sensitivity",
