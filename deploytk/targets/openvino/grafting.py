@@ -8,7 +8,7 @@ from typing import Any
 from deploytk.errors import InputError, ParityFailed
 from deploytk.runtimes.openvino_library import ov
 from deploytk.targets.openvino import nodes
-from deploytk.targets.openvino.conversion import opened, signature, write
+from deploytk.targets.openvino.conversion import signature, write
 
 
 def graft(around: Path, detector: Path, out: Path, takes: str, gives: str) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def graft(around: Path, detector: Path, out: Path, takes: str, gives: str) -> di
         InputError: `around` has no such tensors, or the detector does not fit between them.
         ParityFailed: what was written takes or gives something else than `around`, or lost its quantizers.
     """
-    frame, inner = opened(around), ov.Core().read_model(detector)
+    # Read, not converted: converting fuses a division into the convolution behind it, and the seam is gone.
+    frame, inner = ov.Core().read_model(around), ov.Core().read_model(detector)
     wanted, quantizers = signature(frame), len(nodes.quantizers(inner))
     before, after = _tensor(frame, takes, around), _tensor(frame, gives, around)
     if len(inner.inputs) != 1 or len(inner.outputs) != 1:
