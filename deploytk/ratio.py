@@ -2,7 +2,8 @@
 
 No distribution is assumed: bounds are order statistics of what was measured, their ranks from the binomial
 distribution of an effective number of samples. Where that number is too small, the interval is open (0 below,
-infinity above); for the median and what is faster of one of two runs, batch means stand in, which assume more.
+infinity above). For the median and what is faster of one of two runs, batch means stand in, and for the ratios of many
+rounds their range over stretches of time; both assume more.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _ENOUGH_MERGED = 12
 _MOST_ALIKE = 0.99
 #: For batch means: so many stretches, of so many blocks at least.
 _STRETCHES, _BLOCKS_EACH = 6, 3
+#: For the range of ratios: so many stretches, of so many rounds together at least.
+_RANGED, _ENOUGH_ROUNDS = 10, 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> 
         raise ValueError(f"{len(a)} rounds of one and {len(b)} of the other are no pairs")
     ratios = _latencies(b) / _latencies(a)
     low, high = _bounds(ratios, [1] * ratios.size, 50.0, confidence)
+    if not (low > 0 and math.isfinite(high)):
+        low, high = _stretched(ratios)
     return Ratio(value=float(np.median(ratios)), low=low, high=high, confidence=confidence)
 
 
@@ -147,6 +152,22 @@ def _batch_means(samples: np.ndarray, counts: list[int], percent: float, confide
     wide = float(special.stdtrit(_STRETCHES - 1, 0.5 + confidence / 2) * levels.std(ddof=1) / math.sqrt(_STRETCHES))
     middle = _at(samples, percent)
     return middle * math.exp(-wide), middle * math.exp(wide)
+
+
+def _stretched(ratios: np.ndarray) -> tuple[float, float]:
+    """Bounds on the median of ratios that drift; open for few rounds.
+
+    Such ratios have few independent ones among them, be the drift as small as it likes. Their time is cut into ten
+    stretches; the interval is the range of the stretches' medians, and as much again on both sides. Simulated
+    (AR(1), 300 runs): it holds the true ratio in 97 % of the runs or more for correlations of neighbours up to 0.95
+    from 40 rounds on, and up to 0.99 with 160. A drift that goes on after the measurement is not in it.
+    """
+    if ratios.size < _ENOUGH_ROUNDS:
+        return 0.0, math.inf
+    ends = [ratios.size * i // _RANGED for i in range(_RANGED + 1)]
+    levels = np.log([np.median(ratios[a:b]) for a, b in itertools.pairwise(ends)])
+    apart = levels.max() - levels.min()
+    return math.exp(levels.min() - apart), math.exp(levels.max() + apart)
 
 
 def _rank(samples: int, share: float, alpha: float) -> int:

@@ -35,11 +35,18 @@ def covered(found: list[Ratio]) -> float:
     return float(np.mean([r.low <= TRUE <= r.high for r in found]))
 
 
-@pytest.mark.parametrize("count", [20, 60])
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("count", "rho"), [*((c, r) for c in (20, 60) for r in (0.0, 0.5, 0.9)), (60, 0.95), (160, 0.9), (160, 0.99)]
+)
 def test_paired_rounds_cover_the_true_ratio_as_often_as_stated(count: int, rho: float) -> None:
     found = [paired(*rounds(seed, count, rho), confidence=0.95) for seed in range(RUNS)]
     assert covered(found) >= 0.93
+
+
+def test_ratios_far_from_one_are_told_from_it_however_they_drift() -> None:
+    turning = np.exp(0.01 * np.sin(np.linspace(0, 5, 160)))
+    found = paired(np.full(160, 5.0), 5.0 * 0.34 * turning)
+    assert 0.31 < found.low < 0.34 < found.high < 0.36
 
 
 def test_an_interval_that_takes_alike_rounds_for_independent_ones_would_not() -> None:

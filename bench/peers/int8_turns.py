@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from statistics import median
@@ -66,25 +66,16 @@ def _rounds(samples: Sequence[float], blocks: Sequence[int]) -> tuple[float, ...
 
 
 def times_as_fast(this: Timed, other: Timed) -> ratio.Ratio | None:
-    """How many times as fast `this` is as `other`, within the rounds; None where one could not be run.
-
-    Where neighbouring rounds are too alike for an interval, it is that of all rounds, its confidence 1.
-    """
+    """How many times as fast `this` is as `other`, within the rounds; None where one could not be run."""
     rounds = min(len(this.rounds_ms), len(other.rounds_ms))
     if not rounds:
         return None
-    found = ratio.paired(this.rounds_ms[:rounds], other.rounds_ms[:rounds], CONFIDENCE)
-    if found.bounded or rounds < bench_compare.LOOKS[-1]:
-        return found
-    each = [b / a for a, b in zip(this.rounds_ms[:rounds], other.rounds_ms[:rounds], strict=True)]
-    return replace(found, low=min(each), high=max(each), confidence=1.0)
+    return ratio.paired(this.rounds_ms[:rounds], other.rounds_ms[:rounds], CONFIDENCE)
 
 
 def interval(found: ratio.Ratio) -> str:
     """The ends in words."""
-    if not found.bounded:
-        return "too few rounds"
-    return f"{found.low:.2f} to {found.high:.2f}{' (all rounds)' if found.confidence == 1.0 else ''}"
+    return f"{found.low:.2f} to {found.high:.2f}" if found.bounded else "too few rounds"
 
 
 def fastest(timed: Sequence[Timed]) -> Timed:

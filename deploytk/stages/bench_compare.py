@@ -20,9 +20,8 @@ from deploytk.measurement import Machine
 from deploytk.report import Report
 from deploytk.stages import bench_table
 from deploytk.stages.bench import CLOSED_LOOP, findings, nothing_left_of_bad_input
-from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_point import Point, in_turn
 from deploytk.stages.bench_stability import stability
-from deploytk.stages.bench_worth import ROUND_S
 from deploytk.worker import Listener
 
 #: After how many rounds the ratios are judged; each look has an equal part of the error allowed.
@@ -122,10 +121,8 @@ def _measured(
                 listen({"done": done, "total": LOOKS[-1], "text": f"comparing at batch {batch}"})
             if done in LOOKS and _decided(contenders, points, budget.confidence, tolerance):
                 break
-            next_round = time.monotonic() + ROUND_S
-            for point in (*running[done % len(running) :], *running[: done % len(running)]):
+            for point in in_turn(running, done, until=until):
                 point.block(timeout_s=until - time.monotonic())
-            time.sleep(max(0.0, next_round - time.monotonic()))
         for point in points:
             point.look(last=True)
     finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -19,6 +21,8 @@ from deploytk.stages.bench_stability import leak
 
 #: What a batch size is screened with.
 SCREEN_BLOCKS = 3
+#: A round lasts at least this long, so that fast models are not measured within one blink of the machine.
+ROUND_S = 0.1
 #: Slow models get fewer calls per block than `CALLS`.
 BLOCK_S = 1.0
 #: A call of at least this long needs none to lead it in: what a pause costs is little of it.
@@ -27,6 +31,17 @@ _LONG_MS = 100.0
 _LEAD_MS, _MOST_LEAD = 5.0, 50
 #: These say nothing about the model's latency.
 UNPROVEN = ("timeout", "not_run")
+
+
+def in_turn(points: Sequence[Point], number: int, *, until: float) -> Iterator[Point]:
+    """The points of one round, another one first each time; the rest of the round's time is waited for after the last.
+
+    Args:
+        until: no longer than to this time on the clock of time.monotonic.
+    """
+    next_round, first = min(time.monotonic() + ROUND_S, until), number % len(points)
+    yield from (*points[first:], *points[:first])
+    time.sleep(max(0.0, next_round - time.monotonic()))
 
 
 @dataclass(kw_only=True)

@@ -22,8 +22,7 @@ import psutil
 
 from deploytk.budget import Budget
 from deploytk.stages import bench_worth
-from deploytk.stages.bench_point import SCREEN_BLOCKS, Point
-from deploytk.stages.bench_worth import ROUND_S
+from deploytk.stages.bench_point import SCREEN_BLOCKS, Point, in_turn
 from deploytk.worker import Listener
 
 #: Shares of the time limit: for screening, and for one batch size that is over the budget already.
@@ -86,12 +85,9 @@ class Sweep:
         while (asked := self._asked()) and self.left_s > 0:
             done += 1
             self._tell(done, None, f"sampling batch {', '.join(str(p.batch) for p in asked)}")
-            until = time.monotonic() + ROUND_S
-            first = done % len(asked)
-            for point in (*asked[first:], *asked[:first]):
+            for point in in_turn(asked, done, until=time.monotonic() + self.left_s):
                 if point.block(timeout_s=self.left_s, alone=len(asked) == 1):
                     point.look()
-            time.sleep(max(0.0, min(until - time.monotonic(), self.left_s)))
         for point in self.points:
             point.look(last=True)
 

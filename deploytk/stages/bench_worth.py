@@ -12,10 +12,8 @@ from collections.abc import Callable, Sequence
 from deploytk.budget import Budget, Verdict
 from deploytk.judge import CALLS, plan_for
 from deploytk.measurement import percentile
-from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_point import ROUND_S, Point
 
-#: A round lasts at least this long, so that fast models are not measured within one blink of the machine.
-ROUND_S = 0.1
 #: A proof may take this share of the time limit for a batch size of the search, and this for one it tries between them.
 _PROOF, _PROOF_BETWEEN = 0.3, 0.08
 #: A percentile between these shares of the budget lies on it: only the whole plan tells its side, if anything does.

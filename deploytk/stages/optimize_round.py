@@ -14,9 +14,8 @@ from deploytk.budget import Budget
 from deploytk.errors import StepFailed
 from deploytk.measurement import percentile
 from deploytk.stages.bench_compare import LOOKS
-from deploytk.stages.bench_point import Point
+from deploytk.stages.bench_point import Point, in_turn
 from deploytk.stages.bench_stability import DISTURBED, stability
-from deploytk.stages.bench_worth import ROUND_S
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import as_file
 from deploytk.worker import Listener
@@ -101,10 +100,8 @@ def final(
                 break
             if listen:
                 listen({"done": done, "total": LOOKS[-1], "text": "final round"})
-            next_round = time.monotonic() + ROUND_S
-            for point in (*running[done % len(running) :], *running[: done % len(running)]):
+            for point in in_turn(running, done, until=until):
                 point.block(timeout_s=max(1.0, until - time.monotonic()))
-            time.sleep(max(0.0, next_round - time.monotonic()))
         for point in points:
             point.look(last=True)
     finally:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from deploytk.cli.bench import bench
 from deploytk.cli.main import cli
 from deploytk.cli.options import milliseconds
-from deploytk.stages import bench_sweep
+from deploytk.stages import bench_point
 
 
 def read(text: str) -> float:
@@ -49,7 +49,7 @@ def last_json(result: Result) -> dict[str, Any]:
 
 
 def test_a_verdict_is_the_exit_code_and_the_last_line_of_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     path = tiny_onnx.conv(tmp_path / "m.onnx")
     out = tmp_path / "out"
     passed = run(str(path), "--batches", "1,2", "--budget", "600s", "--json", "--out", str(out))

@@ -33,7 +33,7 @@ HARD = Budget(latency_ms=1e-6)
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     # How alike neighbouring samples are depends on what else the machine does; test_judge.py is about that.
     monkeypatch.setattr(judge, "_design_effect", lambda latencies, *_, **__: np.ones(len(latencies)))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")

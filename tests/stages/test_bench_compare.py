@@ -12,7 +12,7 @@ from deploytk.artifact import Artifact
 from deploytk.budget import Budget
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PASS
 from deploytk.report import Report
-from deploytk.stages import bench_compare, bench_point
+from deploytk.stages import bench_point
 from deploytk.stages.bench_compare import Contender, compare
 
 
@@ -43,7 +43,7 @@ class Process:
 @pytest.fixture(autouse=True)
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_point, "BatchProcess", Process)
-    monkeypatch.setattr(bench_compare, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     Process.now, Process.rng = 0.0, np.random.default_rng(1)
 
 

@@ -8,7 +8,7 @@ import pytest
 import tiny_onnx
 
 from deploytk.errors import EXIT_OVER_BUDGET, EXIT_PASS, InputError
-from deploytk.stages import bench_suite, bench_sweep
+from deploytk.stages import bench_point, bench_suite
 
 
 def written(tmp_path: Path, text: str) -> str:
@@ -18,7 +18,7 @@ def written(tmp_path: Path, text: str) -> str:
 
 
 def test_every_model_on_every_runtime_is_in_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     a, b = tiny_onnx.conv(tmp_path / "a.onnx"), tiny_onnx.conv(tmp_path / "b.onnx", batch=1)
     wanted = bench_suite.load(
         written(
@@ -43,7 +43,7 @@ def test_every_model_on_every_runtime_is_in_one_table(tmp_path: Path, monkeypatc
 def test_an_entry_that_cannot_be_run_fails_the_suite_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bench_sweep, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     a = tiny_onnx.conv(tmp_path / "a.onnx")
     entries = f"[{{model: {tmp_path / 'nowhere.onnx'}}}, {{model: {a}}}]"
     text = f"title: t\nbudget: {{latency_ms: 60000, percentile: 50}}\nentries: {entries}\n"

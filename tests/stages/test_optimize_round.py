@@ -11,7 +11,7 @@ from test_bench_compare import Process
 
 from deploytk.budget import Budget
 from deploytk.errors import StepFailed
-from deploytk.stages import bench_point, optimize_round
+from deploytk.stages import bench_point
 from deploytk.stages.optimize_candidates import Timing
 from deploytk.stages.optimize_kept import Kept
 from deploytk.stages.optimize_round import Runner, fastest_ms, final, look
@@ -21,7 +21,7 @@ simulated = test_bench_compare.simulated  # no process, a latency by the model's
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch, simulated: None) -> None:  # noqa: ARG001
-    monkeypatch.setattr(optimize_round, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     assert bench_point.BatchProcess is Process
 
 

@@ -17,8 +17,8 @@ from deploytk.budget import Budget
 from deploytk.errors import InputError, ParityFailed, RuleFailed
 from deploytk.profile import Profile
 from deploytk.report import Report
+from deploytk.stages import bench_point, optimize_shop, optimize_steps
 from deploytk.stages import optimize as stage
-from deploytk.stages import optimize_round, optimize_shop, optimize_steps
 from deploytk.stages.optimize import Ask, optimize
 from deploytk.stages.optimize_candidates import Variant
 from deploytk.stages.optimize_shop import RealShop, made_from
@@ -90,7 +90,7 @@ def run(tmp_path: Path) -> RunFolder:
 def children(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> Children:
     fake = Children(run)
     monkeypatch.setattr(worker, "call", fake)
-    monkeypatch.setattr(optimize_round, "ROUND_S", 0.0)
+    monkeypatch.setattr(bench_point, "ROUND_S", 0.0)
     monkeypatch.setattr(optimize_shop, "real_inputs", lambda *_: None)
     monkeypatch.setattr(optimize_shop, "thread_counts", lambda: [1])
     return fake
