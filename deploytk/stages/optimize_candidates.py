@@ -22,16 +22,21 @@ Status = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One model that can be deployed: for a target, in a precision, at an image size in pixels."""
+    """One model that can be deployed: for a target, in a precision, at an image size in pixels.
+
+    `preprocess` is what of the preparation is inside the graph.
+    """
 
     target: str
     precision: str
     imgsz: int
+    preprocess: Literal["out", "normalise"] = "out"
 
     @property
     def name(self) -> str:
-        """`openvino int8 320 px`."""
-        return f"{self.target} {self.precision} {self.imgsz} px"
+        """`openvino int8 320 px, normalised inside`."""
+        inside = "" if self.preprocess == "out" else ", normalised inside"
+        return f"{self.target} {self.precision} {self.imgsz} px{inside}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,10 +161,16 @@ class Wanted:
             known: target -> the precisions it has.
         """
         every = [
-            Variant(target=target, precision=precision, imgsz=size)
+            Variant(target=target, precision=precision, imgsz=size, preprocess=preprocess)
+            for preprocess in self.graphs
             for target in self.targets
             for precision in self.precisions
             for size in self.sizes
-            if precision in known[target]
+            if precision in known[target] and (preprocess == "out" or target not in ESTIMATED)
         ]
         return list(dict.fromkeys([self.default, *every]))
+
+    @property
+    def graphs(self) -> tuple[Literal["out", "normalise"], ...]:
+        """What of the preparation is tried inside the graph: what stands before the model counts end to end only."""
+        return ("out", "normalise") if self.budget.boundary == "end_to_end" else ("out",)

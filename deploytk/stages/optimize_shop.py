@@ -163,6 +163,8 @@ class RealShop:
         chosen: dict[tuple[str | int, ...], Any] = {
             ("export", "target"): variant.target,
             ("export", "precision"): variant.precision,
+            ("export", "preprocess"): variant.preprocess,
+            ("export", "nms"): "out",
             ("calibration", "name"): name if fits else None,
         }
         if variant.precision == "int8":

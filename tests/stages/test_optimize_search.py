@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from optimize_fakes import KNOWN, FakeShop, wanted
 
+from deploytk.budget import Budget
 from deploytk.errors import MissingDependency, ParityFailed
 from deploytk.stages.optimize_candidates import Candidate, Wanted
 from deploytk.stages.optimize_search import Search
@@ -134,3 +135,11 @@ def test_batches_are_candidates_of_one_model() -> None:
     found = searched(shop, wanted(batches=[1, 4]))
     assert found["openvino int8 320 px, batch 4"].look_ms == 72.0
     assert shop.done.count("make openvino int8 320 px") == 1
+
+
+def test_end_to_end_the_normalisation_is_tried_inside_the_graph_too_but_not_in_an_npus() -> None:
+    asked = wanted(budget=Budget(latency_ms=50.0, boundary="end_to_end"), targets=["openvino", "npu"])
+    names = [v.name for v in asked.variants(KNOWN)]
+    assert "openvino int8 320 px, normalised inside" in names and "onnx fp32 320 px, normalised inside" not in names
+    assert not any(name.startswith("npu") and "inside" in name for name in names)
+    assert not any("inside" in v.name for v in wanted().variants(KNOWN))
