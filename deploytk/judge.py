@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ _FAR = 1.25
 _PLAINLY = 1.1
 #: The first look that may pass comes after this many rounds, or later where the percentile takes more samples.
 _FIRST_ROUNDS = 20
+#: A plan that has decided nothing, and has time left, goes on to so many times its rounds.
+_LONGER = 4
 #: (rounds, share, band) of the looks that can only fail; (share, band) of the others, each after twice the rounds.
 _EARLY = ((3, 0.02, (0.0, _FAR)), (6, 0.03, (0.0, _FAR)))
 _LOOKS = ((0.15, (0.65, 1.2)), (0.15, (0.76, 1.1)), (0.15, (0.81, 1.1)), (0.2, (0.9, 1.05)), (0.3, WHOLE))
@@ -94,6 +96,12 @@ def plan_for(budget: Budget) -> tuple[Look, ...]:
     first = max(_FIRST_ROUNDS, math.ceil(samples_needed(budget, share=_LOOKS[0][0]) / CALLS))
     early = [Look(rounds=rounds, share=share, band=band, fail_only=True) for rounds, share, band in _EARLY]
     return (*early, *(Look(rounds=first * 2**i, share=share, band=band) for i, (share, band) in enumerate(_LOOKS)))
+
+
+def longer(plan: Sequence[Look]) -> tuple[Look, ...]:
+    """The plan with two looks for its last one, each with half of its share: the second after four times the rounds."""
+    last = replace(plan[-1], share=plan[-1].share / 2)
+    return (*plan[:-1], last, replace(last, rounds=_LONGER * last.rounds))
 
 
 def judge(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploytk.budget import Budget
-from deploytk.judge import CALLS, WHOLE, judge, plan_for, samples_needed, weigh, weigh_many
+from deploytk.judge import CALLS, WHOLE, judge, longer, plan_for, samples_needed, weigh, weigh_many
 
 BUDGET = Budget(latency_ms=50)
 
@@ -90,9 +90,13 @@ def test_each_look_costs_confidence() -> None:
 
 
 @pytest.mark.parametrize("percentile", [50, 90, 95, 99, 99.9])
-def test_the_plan_spends_the_allowed_error_once_and_its_first_look_can_pass(percentile: float) -> None:
+@pytest.mark.parametrize("goes_on", [0, 1, 2])
+def test_the_plan_spends_the_allowed_error_once_and_its_first_look_can_pass(percentile: float, goes_on: int) -> None:
     budget = Budget(latency_ms=50, percentile=percentile)
     plan = plan_for(budget)
+    for _ in range(goes_on):
+        plan = longer(plan)
+    assert plan[-1].rounds == 4**goes_on * plan_for(budget)[-1].rounds
     assert sum(look.share for look in plan) == pytest.approx(1)
     assert [look.rounds for look in plan] == sorted({look.rounds for look in plan})
     assert plan[-1].band == WHOLE

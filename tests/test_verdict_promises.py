@@ -41,6 +41,16 @@ def test_the_promises_hold_over_the_whole_plan(name: str) -> None:
     assert told["at the budget"]["fail"] <= 5.0
 
 
+@pytest.mark.parametrize("name", ["AR(1) 0.9", "drift, one wave", "heavy tail, Pareto"])
+def test_a_plan_that_goes_on_errs_no_more_often(name: str) -> None:
+    plan = verdict_simulation.LONGER
+    told = verdict_simulation.simulate(verdict_series.PROMISED[name], runs=150, plan=plan, seed=16)
+    assert told["10 % over"]["pass"] <= 2.0
+    assert told["10 % under"]["pass"] >= 80.0
+    assert told["at the budget"]["pass"] <= 8.0  # of 150
+    assert told["at the budget"]["fail"] <= 8.0
+
+
 @pytest.mark.parametrize("rounds", verdict_simulation.CUT_AFTER)
 @pytest.mark.parametrize("name", verdict_series.PROMISED)
 def test_a_series_cut_short_errs_no_more_often(name: str, rounds: int) -> None:

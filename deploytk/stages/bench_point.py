@@ -14,7 +14,7 @@ from typing import Any
 
 from deploytk.artifact import Artifact
 from deploytk.budget import Budget, Verdict
-from deploytk.judge import CALLS, WHOLE, Look, judge, plan_for
+from deploytk.judge import CALLS, WHOLE, Look, judge, longer, plan_for
 from deploytk.measurement import Machine, Measurement, Status, percentile
 from deploytk.stages.bench_process import BatchProcess
 from deploytk.stages.bench_stability import leak
@@ -58,7 +58,8 @@ class Point:
     reason: str = ""
     verdict: Verdict | None = None
     waiting: Verdict | None = None  # found, while more samples are taken
-    looked: int = 0  # how many looks of the plan have been taken
+    plan: tuple[Look, ...] = ()  # the looks; that of the budget where none are given
+    looked: int = 0  # how many of them have been taken
     samples: list[float] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)  # of each block, those that led in included
@@ -72,6 +73,9 @@ class Point:
     random: Random = field(default_factory=lambda: Random(0))
     log: str = ""
     command: str = ""
+
+    def __post_init__(self) -> None:
+        self.plan = self.plan or plan_for(self.budget)
 
     @property
     def open(self) -> bool:
@@ -158,8 +162,12 @@ class Point:
         most = min(_MOST_LEAD, math.ceil(_LEAD_MS / typical))
         return self.random.randint(math.ceil(most / 2), most)
 
-    def look(self, *, last: bool = False) -> None:
-        """Judge the series where its plan says so; with `last` whatever there is, for the last time."""
+    def look(self, *, last: bool = False, left_s: float = 0.0) -> None:
+        """Judge the series where its plan says so; with `last` whatever there is, for the last time.
+
+        Args:
+            left_s: of the time limit: with enough of it the end of the plan is not the end of the series.
+        """
         if not self.open:
             return
         if self.waiting:
@@ -169,14 +177,15 @@ class Point:
         if last:
             self.decide(self.verdict_now())
             return
-        plan = plan_for(self.budget)
-        due = [k for k in plan[self.looked :] if self._reached(k)]
+        if self._reached(self.plan[-1]) and left_s > self._lasted_s:
+            self.plan = longer(self.plan)
+        due = [k for k in self.plan[self.looked :] if self._reached(k)]
         if not due:
             return
-        self.looked = plan.index(due[-1]) + 1
+        self.looked = self.plan.index(due[-1]) + 1
         verdict = self._judged(due[-1])
         decisive = ("fail",) if due[-1].fail_only else ("pass", "fail")
-        if due[-1] == plan[-1] or verdict.status in decisive:
+        if due[-1] == self.plan[-1] or verdict.status in decisive:
             self._found(verdict)
 
     def _found(self, verdict: Verdict) -> None:
@@ -188,9 +197,14 @@ class Point:
 
     def verdict_now(self) -> Verdict:
         """The verdict on a series that is cut short: with the share of the look it was on the way to, and no band."""
-        plan = plan_for(self.budget)
-        ahead = next((k for k in plan[self.looked :] if not k.fail_only), plan[-1])
+        ahead = next((k for k in self.plan[self.looked :] if not k.fail_only), self.plan[-1])
         return self._judged(replace(ahead, band=WHOLE))
+
+    @property
+    def _lasted_s(self) -> float:
+        """From the first block to the last."""
+        at_s = self.used.get("at_s", [0.0])
+        return at_s[-1] - at_s[0]
 
     def _reached(self, look: Look) -> bool:
         """Whether the series is as long as the look asks; short blocks of a slow model make more of them."""

@@ -87,7 +87,7 @@ class Sweep:
             self._tell(done, None, f"sampling batch {', '.join(str(p.batch) for p in asked)}")
             for point in in_turn(asked, done, until=time.monotonic() + self.left_s):
                 if point.block(timeout_s=self.left_s, alone=len(asked) == 1):
-                    point.look()
+                    point.look(left_s=self.left_s)
         for point in self.points:
             point.look(last=True)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,20 @@ def cliff(batch: int) -> float | None:
 def saw_tooth(batch: int) -> float:
     """Batch sizes that are no multiple of 4 pay for the next one, and 3 is the worst of all."""
     return 30.0 if batch == 3 else 4.0 + 2.0 * (-(-batch // 4) * 4)
+
+
+@pytest.mark.parametrize(("left_s", "decided"), [(0.0, True), (40.0, True), (60.0, False)])
+def test_a_plan_that_decides_nothing_goes_on_while_there_is_as_much_time_again(left_s: float, decided: bool) -> None:
+    point = Point(spec={}, batch=1, budget=BUDGET)
+    rounds = point.plan[-1].rounds
+    point.process = SimpleNamespace(close=lambda: None)  # type: ignore[assignment]
+    on_the_budget = [49.0] * 19 + [51.0]
+    point.samples, point.blocks = (on_the_budget * rounds)[: 3 * rounds], [3] * rounds
+    point.used = {"at_s": [0.1 * number for number in range(rounds)]}
+    point.look(left_s=left_s)
+    assert (point.verdict is not None) == decided
+    assert point.plan[-1].rounds == (rounds if decided else 4 * rounds)
+    assert point.verdict_now().status == "inconclusive"
 
 
 class Machine:
