@@ -28,11 +28,14 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# Two processes: the tests wait for children most of the time. The tests of a file share what they have made, so they stay together.
+PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile
+
 test: check
-	OMP_NUM_THREADS=2 $(BIN)/pytest -q
+	$(PYTEST)
 
 test-fast: setup
-	OMP_NUM_THREADS=2 $(BIN)/pytest -q -m 'not e2e and not gpu'
+	$(PYTEST) -m 'not e2e and not gpu'
 
 # Beside the peers, the suite, and the verdict on drawn and recorded series; then docs/performance.md. Half an hour on two
 # cores, to be left alone meanwhile: what is timed comes first, what is only computed last.

@@ -47,6 +47,12 @@ def promised(simulated: Told, _replayed: Told) -> str:
     return table(columns, _of(simulated["Promised"], columns))
 
 
+def goes_on(simulated: Told, _replayed: Told) -> str:
+    """How the series of the promises end with time for more."""
+    columns = ("series", "true p95", *_RESULTS, "calls")
+    return table(columns, _of(simulated["With time for more"], columns))
+
+
 def stress(simulated: Told, _replayed: Told) -> str:
     """How harder series end."""
     columns = ("series", "true p95", *_RESULTS, "calls", "naive, in a row", "LoadGen, in a row")
@@ -105,6 +111,7 @@ def by_part(_simulated: Told, replayed: Told) -> str:
 TABLES: dict[str, Callable[[Told, Told], str]] = {
     "costs": costs,
     "promised": promised,
+    "goes on": goes_on,
     "stress": stress,
     "cut short": cut_short,
     "spread": spread,
@@ -119,7 +126,7 @@ def filled(page: str, simulated: Told, replayed: Told) -> str:
     def fill(found: re.Match[str]) -> str:
         return f"{found[1]}\n{TABLES[found[2]](simulated, replayed)}\n{found[3]}"
 
-    return re.sub(r"(<!-- table: ([\w ]+) -->\n).*?\n(<!-- end of table -->)", fill, page, flags=re.DOTALL)
+    return re.sub(r"(<!-- table: ([\w ]+) -->\n).*?(<!-- end of table -->)", fill, page, flags=re.DOTALL)
 
 
 def main() -> None:
