@@ -18,6 +18,7 @@ from deploytk.stages import bench_suite
 COLUMNS = {
     "artifact": "model",
     "runtime": "runtime",
+    "precision": "computes in",
     "batch": "batch",
     "p50_ms": "p50 ms",
     "p95_ms": "p95 ms",

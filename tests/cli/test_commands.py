@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import signal
@@ -105,7 +106,10 @@ def test_an_output_folder_under_a_file_is_one_sentence(tmp_path: Path) -> None:
 
 def test_ctrl_c_is_exit_130_a_document_and_no_traceback(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "deploytk.cli.main", "demo-data", "out", "--train", "100000", "--json"]
-    running = subprocess.Popen(argv, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell's background job ignores SIGINT, and its children with it.
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(argv, cwd=tmp_path, preexec_fn=heard, **pipes)
     while not list(tmp_path.rglob("*.jpg")):
         assert running.poll() is None
         time.sleep(0.05)
