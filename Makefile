@@ -29,7 +29,7 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 
 # Two processes: the tests wait for children most of the time. The tests of a file share what they have made, so they stay together.
-PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 test: check
 	$(PYTEST)

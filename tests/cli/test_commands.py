@@ -110,10 +110,13 @@ def test_ctrl_c_is_exit_130_a_document_and_no_traceback(tmp_path: Path) -> None:
     heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     running = subprocess.Popen(argv, cwd=tmp_path, preexec_fn=heard, **pipes)
-    while not list(tmp_path.rglob("*.jpg")):
-        assert running.poll() is None
-        time.sleep(0.05)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    try:
+        while not list(tmp_path.rglob("*.jpg")):
+            assert running.poll() is None
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
     assert running.returncode == json.loads(out)["exit_code"] == 130
     assert "Traceback" not in err
