@@ -90,7 +90,7 @@ def of_detector(run: RunFolder, seconds: float) -> Iterator[dict[str, Any]]:
 
 
 def of_npu(run: RunFolder) -> dict[str, Any]:
-    """The trained detector's INT8 model for an NPU: it stands there also where it lost too much, and no host times it."""
+    """The trained detector's INT8 model for an NPU: it stands there also where it lost too much; no host times it."""
     by_ladder(run, "npu")
     before, after = (Artifact.load(run.npu / f"model_{precision}.tflite") for precision in ("fp32", "int8"))
     sizes = [size_of(made.path) / 1e6 for made in (before, after)]
@@ -170,8 +170,8 @@ def sentence(rows: list[Mapping[str, Any]]) -> str:
     scored = [r for r in rows if r["float"] is not None]
     kept = [r for r in scored if r.get("INT8") is not None and r["float"] - r["INT8"] <= MAX_DROP + 1e-9]
     return (
-        f"Within {100 * MAX_DROP:g} point of float, and where a host runs it not slower: {len(kept)} of {len(scored)} pairs of "
-        "model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file names the "
+        f"Within {100 * MAX_DROP:g} point of float, and where a host runs it not slower: {len(kept)} of {len(scored)} "
+        "pairs of model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file names the "
         f"class that the float one names, over {_DRAWN} drawn inputs, which says little about real ones."
     )
 
