@@ -171,8 +171,8 @@ def sentence(rows: list[Mapping[str, Any]]) -> str:
     kept = [r for r in scored if r.get("INT8") is not None and r["float"] - r["INT8"] <= MAX_DROP + 1e-9]
     return (
         f"Within {100 * MAX_DROP:g} point of float, and where a host runs it not slower: {len(kept)} of {len(scored)} "
-        "pairs of model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file names the "
-        f"class that the float one names, over {_DRAWN} drawn inputs, which says little about real ones."
+        "pairs of model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file "
+        f"names the class that the float one names, over {_DRAWN} drawn inputs, which says little about real ones."
     )
 
 
