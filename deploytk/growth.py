@@ -47,23 +47,30 @@ def memory_growth(rss_mb: Sequence[float] | np.ndarray, calls: Sequence[float] |
         rss_mb: resident memory after each block or window of calls, in MB; at least one.
         calls: how many calls each of them had.
     """
-    from scipy import stats
-
     memory, done = np.asarray(rss_mb, dtype=np.float64), np.cumsum(calls) / 1000
     peak, start = float(memory.max()), math.floor(_SETTLING * memory.size)
     if memory.size - start < _FEW:
         return Growth(mb_per_1000_calls=math.nan, over_mb=math.nan, peak_mb=peak, leaks=None)
     rss, thousands = grouped(memory[start:]), grouped(done[start:])
-    slope = float(stats.theilslopes(rss, thousands).slope)
+    slope = _slope(rss, thousands)
     over = slope * float(thousands[-1] - thousands[0])
-    rises = _tau(rss)[0] >= _STEADY and all(_tau(third)[1] < _CHANCE for third in np.array_split(rss, 3))
     matters = over > max(_LEAK_MB, _LEAK_SHARE * float(rss[0]))
-    return Growth(mb_per_1000_calls=slope, over_mb=over, peak_mb=peak, leaks=bool(rises and matters))
+    return Growth(mb_per_1000_calls=slope, over_mb=over, peak_mb=peak, leaks=bool(matters and _rises(rss)))
 
 
 def grouped(values: np.ndarray) -> np.ndarray:
     """The medians of at most 36 groups of neighbours."""
     return np.array([np.median(group) for group in np.array_split(values, min(_GROUPS, len(values)))])
+
+
+def _slope(values: np.ndarray, places: np.ndarray) -> float:
+    """The Theil-Sen slope. Not SciPy's: importing its statistics takes a second, which each bench would pay."""
+    first, second = np.triu_indices(values.size, 1)
+    return float(np.median((values[second] - values[first]) / (places[second] - places[first])))
+
+
+def _rises(rss: np.ndarray) -> bool:
+    return _tau(rss)[0] >= _STEADY and all(_tau(third)[1] < _CHANCE for third in np.array_split(rss, 3))
 
 
 def _tau(values: np.ndarray) -> tuple[float, float]:

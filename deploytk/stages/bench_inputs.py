@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 
 COUNT = 6
+_MOST_DRAWN = 8
 _MOST_TOKEN = 100  # small enough to be inside any vocabulary
 
 Feed = dict[str, np.ndarray]
@@ -48,7 +50,14 @@ def _require_sizes(inputs: Sequence[TensorSpec]) -> None:
 
 
 def _drawn(rng: np.random.Generator, spec: TensorSpec, turn: int) -> np.ndarray:
-    """Noise over the whole range of the input, with a brightness and contrast that change with the turn."""
+    """Noise over the whole range of the input, with a brightness and contrast that change with the turn.
+
+    A large batch repeats its first items: to draw a gigabyte takes longer than to look at a model with it.
+    """
+    size = int(spec.shape[0]) if spec.shape else 1
+    if size > _MOST_DRAWN:
+        few = _drawn(rng, replace(spec, shape=(_MOST_DRAWN, *spec.shape[1:])), turn)
+        return np.resize(few, (size, *few.shape[1:]))
     shape = tuple(int(d) for d in spec.shape)
     dtype = np.dtype(spec.dtype)
     if dtype.kind not in "biuf":

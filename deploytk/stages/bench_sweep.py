@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from deploytk.budget import Budget
+from deploytk.budget import Budget, Verdict
 from deploytk.stages import bench_worth
 from deploytk.stages.bench_point import SCREEN_BLOCKS, Point, in_turn
 from deploytk.worker import Listener
@@ -78,6 +78,14 @@ class Sweep:
             self._tell(len(self.points), None, f"screening batch {batch}")
             self.between_left -= 1
             self._screened(batch)
+
+    def tell_gap(self) -> None:
+        """Say of the batch size above a gap why nothing was tried in it."""
+        low, high = bench_worth.gap(self.points) or (None, None)
+        if low is None or high is None or high.verdict is None or high.status == "oom" or bench_worth.gains(low, high):
+            return
+        why = f"Between {low.batch} and {high.batch} nothing was tried: {high.batch} brings no more items per second."
+        high.verdict = Verdict(status=high.verdict.status, reasons=(*high.verdict.reasons, why))
 
     def sample(self) -> None:
         """Take a block of each open point per round, another one first each time, until none is open or time is up."""
@@ -213,6 +221,8 @@ def swept(
         sweep.sample()
         while may_go_between and sweep.left_s > 0 and _try_between(sweep):
             sweep.sample()
+        if may_go_between:
+            sweep.tell_gap()
     finally:
         for point in sweep.points:
             point.close()

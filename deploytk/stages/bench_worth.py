@@ -20,6 +20,8 @@ _PROOF, _PROOF_BETWEEN = 0.3, 0.08
 _ON_IT = (0.9, 1.1)
 #: How near the budget a batch size is can be said after so many blocks.
 _TOLD_AFTER = 8
+#: A larger batch is worth trying for if the larger one still takes so many times less per item.
+_GAIN = 1.03
 #: What looks within this share of the budget clearly does; above the others nothing is tried before they are decided.
 _CLEARLY = 0.9
 
@@ -73,23 +75,40 @@ def left_open(point: Point, points: Sequence[Point]) -> Verdict:
     return Verdict(status=now.status, reasons=(*now.reasons, why))
 
 
-def between(points: Sequence[Point], is_cheap: Callable[[float, float], bool]) -> int | None:
-    """The batch size to try next, None where nothing is left to try.
-
-    It lies between the largest that is (or clearly looks) within the budget and the next larger one tried: half-way
-    where that one ran out of memory, otherwise the largest whose proof is cheap, by a straight line between the two.
-
-    Args:
-        is_cheap: whether a percentile at this share of the budget, of calls that take so many ms, is cheap to prove.
-    """
+def gap(points: Sequence[Point]) -> tuple[Point, Point] | None:
+    """The largest that is (or clearly looks) within the budget and the next larger one tried, with others between."""
     within = [p for p in points if p.status == "ok" and p.looks_within(_CLEARLY)]
     low = max(within, key=lambda p: p.batch, default=None)
     over = [p for p in points if low and p.batch > low.batch and (p.samples or p.status == "oom")]
     if low is None or not over:
         return None
     high = min(over, key=lambda p: p.batch)
+    return (low, high) if high.batch - low.batch > 1 else None
+
+
+def gains(low: Point, high: Point) -> bool:
+    """Whether an item takes less time in the larger batch, so that a batch between them is worth a try."""
+    return (low.typical_ms or 0.0) / low.batch > _GAIN * (high.typical_ms or 0.0) / high.batch
+
+
+def between(points: Sequence[Point], is_cheap: Callable[[float, float], bool]) -> int | None:
+    """The batch size to try next, None where nothing is left to try.
+
+    It lies between the largest that is (or clearly looks) within the budget and the next larger one tried: half-way
+    where that one ran out of memory, otherwise the largest whose proof is cheap, by a straight line between the two.
+    Where that larger one brings no more items per second there is nothing to be had between them.
+
+    Args:
+        is_cheap: whether a percentile at this share of the budget, of calls that take so many ms, is cheap to prove.
+    """
+    found = gap(points)
+    if found is None:
+        return None
+    low, high = found
     if high.status == "oom":
-        return (low.batch + high.batch) // 2 if high.batch - low.batch > 1 else None
+        return (low.batch + high.batch) // 2
+    if not gains(low, high):
+        return None
     low_ms, high_ms = judged_ms(low, points), judged_ms(high, points)
     for batch in range(high.batch - 1, low.batch, -1):
         part = (batch - low.batch) / (high.batch - low.batch)

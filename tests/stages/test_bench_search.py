@@ -120,7 +120,9 @@ def searched(curve: Curve, budget: Budget = BUDGET, batches: str = "1..64") -> t
 def swept(machine: Machine, batches: list[int], budget: Budget = BUDGET, *, is_search: bool = True) -> list[Point]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(bench_point, "BatchProcess", machine.process)
-        patch.setattr(bench_sweep, "time", Clock(machine))
+        clock = Clock(machine)
+        patch.setattr(bench_sweep, "time", clock)
+        patch.setattr(bench_point, "time", clock)
         return bench_sweep.swept(
             {"runtime": "simulated"}, batches, budget, 120.0, Path("logs"), None, may_go_between=is_search
         )
@@ -160,13 +162,20 @@ def naive_ms(curve: Curve) -> float:
 
 
 def test_a_batch_size_on_the_budget_is_left_open_with_the_command_that_proves_it() -> None:
-    on_it = linear(12.0, 0.0)  # 4 items: 48 ms, p95 49.6 of 50
+    on_it = linear(11.4, 2.4)  # 4 items: 48 ms, p95 49.6 of 50
     points, _ = searched(on_it)
     four = next(p for p in points if p.batch == 4)
     assert four.verdict is not None
     assert four.verdict.status == "inconclusive"
     assert "for the proof: --batches 4" in four.verdict.reasons[-1]
     assert passing(points) == [1, 2, 3]
+
+
+def test_between_batch_sizes_that_bring_as_many_items_per_second_nothing_is_tried_and_that_is_said() -> None:
+    points, _ = searched(linear(12.0, 0.0))
+    four = next(p for p in points if p.batch == 4)
+    assert passing(points) == [1, 2] and four.verdict is not None
+    assert four.verdict.reasons[-1] == "Between 2 and 4 nothing was tried: 4 brings no more items per second."
 
 
 def test_named_batch_sizes_are_proved_however_near_the_budget() -> None:
