@@ -154,11 +154,13 @@ class Point:
     def _lead(self, alone: bool) -> int:
         """How many calls lead a block in, drawn so that they fall into step with nothing that comes every so often.
 
-        None where a call takes long, or where no other model ran since the last block and a call is no blink. None
-        either where nothing is known of the calls yet: then it is only looked at.
+        None where a call takes long, or where no other model ran since the last block and a call is no blink; one
+        where nothing is known of the calls yet.
         """
         typical = self.typical_ms
-        if typical is None or typical >= (_LEAD_MS if alone else _LONG_MS):
+        if typical is None:
+            return 1
+        if typical >= (_LEAD_MS if alone else _LONG_MS):
             return 0
         most = min(_MOST_LEAD, math.ceil(_LEAD_MS / typical))
         return self.random.randint(math.ceil(most / 2), most)

@@ -147,8 +147,14 @@ class Sweep:
         """Why a batch size beyond the budget is not even looked at, or the empty string."""
         if not self._missed_below(batch):
             return ""
-        last = max((p for p in self.points if p.samples and p.batch < batch), key=lambda p: p.batch)
+        measured = sorted((p for p in self.points if p.samples and p.batch < batch), key=lambda p: p.batch)
+        before, last = measured[-2:] if len(measured) > 1 else (None, measured[-1])
         first = min(p.batch for p in self.points if _missed(p))
+        if before is not None and not bench_worth.gains(before, last):
+            return (
+                f"not run: batch {first} already misses the budget, and batch {last.batch} brought no more items per "
+                f"second than {before.batch}"
+            )
         expected_s = _LOOKED_AT * (last.typical_ms or 0.0) * batch / last.batch / 1000
         if expected_s > self.time_limit_s * _CURVE_SHARE:
             return f"not run: batch {first} already misses the budget, and a look would take about {expected_s:.0f} s"

@@ -192,12 +192,20 @@ def test_where_nothing_is_within_the_budget_yet_the_one_on_it_is_proved() -> Non
 
 
 def test_batch_1_over_the_budget_is_told_by_a_handful_of_calls() -> None:
-    points, machine = searched(linear(80.0))
+    points, machine = searched(linear(80.0, 80.0))
     assert passing(points) == []
     told = {p.batch: (p.status, p.verdict.status if p.verdict else None) for p in points}
     assert [told[batch] for batch in (1, 2, 4, 8, 16)] == [("ok", "fail")] * 5
     assert [told[batch] for batch in (32, 64)] == [("not_run", "inconclusive")] * 2  # a look would take too long
     assert machine.cost_ms < 12 * sum(80.0 * b for b in parse_batches("1..64"))
+
+
+def test_beyond_the_budget_nothing_is_looked_at_once_a_larger_batch_brought_no_more_items_per_second() -> None:
+    points, _ = searched(linear(80.0, 0.0))
+    assert [p.status for p in points] == ["ok", "ok", *["not_run"] * 5]
+    assert points[2].reason.endswith(
+        "batch 1 already misses the budget, and batch 2 brought no more items per second than 1"
+    )
 
 
 def test_beyond_the_memory_nothing_listed_is_tried_and_the_edge_is_found() -> None:
