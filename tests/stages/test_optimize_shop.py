@@ -105,7 +105,7 @@ def test_a_search_ends_with_a_folder_and_the_same_again_makes_nothing_anew(run: 
     first = searched(run)
     told = first.sections["optimize"]
     assert first.exit_code == 0, first.verdict.reasons
-    assert told["chosen"] == "onnx fp32 64 px"
+    assert told["chosen"].startswith("onnx fp32 64 px")  # and the number of threads that is faster here, if one is
     assert told["deployed"]["example"] == {"images": 2, "boxes": 4}
     verdict = json.loads((run.path / "deploy" / "verdict.json").read_text())
     assert (verdict["verdict"], verdict["candidate"]["status"]) == ("pass", "chosen")
@@ -113,7 +113,8 @@ def test_a_search_ends_with_a_folder_and_the_same_again_makes_nothing_anew(run: 
     children.asked.clear()
     skipped = searched(run).sections["optimize"]["skipped"]
     assert "exported" not in children.asked
-    assert {name for name, found in skipped.items() if not found} <= {"final round"}
+    anew = [name for name, found in skipped.items() if not found]
+    assert all(name == "final round" or name.startswith("look ") for name in anew)  # what was disturbed
 
 
 def test_a_folder_that_is_not_ours_is_refused_before_anything_is_made(run: RunFolder, children: Children) -> None:
