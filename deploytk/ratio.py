@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
@@ -59,9 +59,11 @@ def paired(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> 
         raise ValueError(f"{len(a)} rounds of one and {len(b)} of the other are no pairs")
     ratios = _latencies(b) / _latencies(a)
     low, high = _bounds(ratios, [1] * ratios.size, 50.0, confidence)
-    if not (low > 0 and math.isfinite(high)):
-        low, high = _stretched(ratios)
-    return Ratio(value=float(np.median(ratios)), low=low, high=high, confidence=confidence)
+    found = Ratio(value=float(np.median(ratios)), low=low, high=high, confidence=confidence)
+    if found.bounded:
+        return found
+    low, high = _stretched(ratios)
+    return replace(found, low=low, high=high)
 
 
 def unpaired(

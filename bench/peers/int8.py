@@ -14,7 +14,7 @@ from typing import Any
 
 import int8_turns
 from int8_turns import Timed
-from int8_ways import DEFAULT, MAX_DROP, Way, of_detector, of_drawn, score
+from int8_ways import DEFAULT, MAX_DROP, Way, is_kept, of_detector, of_drawn, score
 from results import MODELS, keep, parser
 
 from deploytk.artifact import versions_of
@@ -33,7 +33,7 @@ DRAWN = ("resnet18", "mobilenetv3-small")
 def allowed(timed: Sequence[Timed], scores: Mapping[str, float], source: float) -> list[Timed]:
     """What deploytk may choose: its own INT8 within the drop, and what is in float."""
     ours = [t for t in timed if t.way.ours and t.rounds_ms]
-    return [t for t in ours if source - scores.get(t.way.name, source) <= MAX_DROP + 1e-9]
+    return [t for t in ours if is_kept(source, scores.get(t.way.name, source))]
 
 
 def rows(model: str, timed: Sequence[Timed], chosen: Timed, scores: Mapping[str, float]) -> list[dict[str, Any]]:
@@ -99,7 +99,7 @@ def judged(
 ) -> tuple[list[dict[str, Any]], str]:
     """The rows of one model and what they say; the choice is the fastest that is allowed."""
     chosen = int8_turns.fastest(allowed(timed, scores, source))
-    lossy = [name for name, value in scores.items() if source - value > MAX_DROP + 1e-9]
+    lossy = [name for name, value in scores.items() if not is_kept(source, value)]
     words = sentence(model, timed, chosen, lossy, aim)
     if chosen.way.name in scores:
         words += f" mAP50 {scores[chosen.way.name]:.3f}, the default's {source:.3f}."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from int8_classifier import Classifier, climbed
 from int8_turns import Timed, in_turns, interval, times_as_fast
-from int8_ways import MAX_DROP, Way, by_ladder, call
+from int8_ways import MAX_DROP, Way, by_ladder, call, is_kept
 from results import keep, parser
 
 from deploytk.artifact import Artifact, versions_of
@@ -47,13 +47,13 @@ def row(
     found = times_as_fast(before, after)
     if found:
         told |= {"INT8 / float latency": round(found.value, 3), "interval": interval(found)}
-    sizes = [size_of(timed.way.path) / 1e6 for timed in pair]
-    told |= {
-        "float MB": round(sizes[0], 3),
-        "INT8 MB": round(sizes[1], 3),
-        "INT8 / float size": round(sizes[1] / sizes[0], 2),
-    }
-    return told | {"INT8 is": what}
+    return told | sizes(before.way.path, after.way.path) | {"INT8 is": what}
+
+
+def sizes(before: Path, after: Path) -> dict[str, float]:
+    """What both files take, in MB."""
+    old, new = (size_of(path) / 1e6 for path in (before, after))
+    return {"float MB": round(old, 3), "INT8 MB": round(new, 3), "INT8 / float size": round(new / old, 2)}
 
 
 def _rounded(value: float | None) -> float | None:
@@ -89,30 +89,22 @@ def of_detector(run: RunFolder, seconds: float) -> Iterator[dict[str, Any]]:
         yield row(run.path.name, target, (METRIC, before, after.metrics[METRIC]), pair, rung)
 
 
-def of_npu(run: RunFolder) -> dict[str, Any]:
+def of_npu(run: RunFolder) -> Iterator[dict[str, Any]]:
     """The trained detector's INT8 model for an NPU: it stands there also where it lost too much; no host times it."""
     by_ladder(run, "npu")
     before, after = (Artifact.load(run.npu / f"model_{precision}.tflite") for precision in ("fp32", "int8"))
-    sizes = [size_of(made.path) / 1e6 for made in (before, after)]
-    lost = before.metrics[METRIC] - after.metrics[METRIC]
-    best = ladder_of(after)
-    return {
+    old, new = before.metrics[METRIC], after.metrics[METRIC]
+    attempts = [a for a in after.settings["ladder"]["attempts"] if a["drop"] is not None]
+    what = min(attempts, key=lambda a: a["drop"])["what"]
+    yield {
         "model": run.path.name,
         "target": "npu",
         "metric": METRIC,
-        "float": round(before.metrics[METRIC], 3),
-        "INT8": round(after.metrics[METRIC], 3),
-        "float MB": round(sizes[0], 3),
-        "INT8 MB": round(sizes[1], 3),
-        "INT8 / float size": round(sizes[1] / sizes[0], 2),
-        "INT8 is": best if lost <= MAX_DROP + 1e-9 else f"{best}: lost too much, exit code 8",
+        "float": round(old, 3),
+        "INT8": round(new, 3),
+        **sizes(before.path, after.path),
+        "INT8 is": what if is_kept(old, new) else f"{what}: lost too much, exit code 8",
     }
-
-
-def ladder_of(made: Artifact) -> str:
-    """The attempt of the ladder that lost least, in words."""
-    scored = [a for a in made.settings["ladder"]["attempts"] if a["drop"] is not None]
-    return str(min(scored, key=lambda a: a["drop"])["what"])
 
 
 def of_classifier(which: Classifier, seconds: float) -> Iterator[dict[str, Any]]:
@@ -168,7 +160,7 @@ def drawn(rng: np.random.Generator, shape: tuple[int, ...], low: int, high: int)
 def sentence(rows: list[Mapping[str, Any]]) -> str:
     """How many INT8 models lost no more than allowed; what agreement stands for."""
     scored = [r for r in rows if r["float"] is not None]
-    kept = [r for r in scored if r.get("INT8") is not None and r["float"] - r["INT8"] <= MAX_DROP + 1e-9]
+    kept = [r for r in scored if r.get("INT8") is not None and is_kept(r["float"], r["INT8"])]
     return (
         f"Within {100 * MAX_DROP:g} point of float, and where a host runs it not slower: {len(kept)} of {len(scored)} "
         "pairs of model and target. MLPerf Tiny's files come without labelled inputs: told is how often the INT8 file "
@@ -198,7 +190,7 @@ def main() -> None:
     told = []
     for part in (
         of_detector(run, given.seconds),
-        iter([of_npu(run)]),
+        of_npu(run),
         of_classifier(which, given.seconds),
         of_tiny(given.tiny, folder / "logs", given.seconds),
     ):

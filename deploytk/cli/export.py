@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     type=Number(0, 100),
     help="Points of the task metric that INT8 may lose: 1.0 is 0.01 mAP50 (default: the profile's budget).",
 )
+@click.option(
+    "--qat-epochs",
+    type=click.IntRange(0),
+    help="Epochs of quantization-aware training where no other INT8 model is good enough; 0 for none "
+    "(default: the profile's, 3).",
+)
 @click.option("--npu", help="NPU preset or YAML file, with --target npu (default: the profile's).")
 @click.option("--imgsz", type=click.IntRange(32), help="Image size, a multiple of 32 (default: as trained).")
 @click.option(
@@ -37,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option("--nms", type=click.Choice(["out", "in"]), help="in: the suppression is in model_deploy too.")
 @reporting
-def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str | None) -> Report:
+def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str | int | None) -> Report:
     """Make the model of the folder RUN ready for a target, and prove each step.
 
     INT8 is tried in several ways until one keeps the accuracy and is not slower than float; exit code 8 where none is.

@@ -61,6 +61,7 @@ _PLACES = {
     "target": ("export", "target"),
     "precision": ("export", "precision"),
     "npu": ("export", "npu"),
+    "qat_epochs": ("export", "qat_epochs"),
     "calibration": ("calibration", "name"),
     "max_accuracy_drop": ("budget", "max_accuracy_drop"),
     "preprocess": ("export", "preprocess"),

@@ -189,9 +189,8 @@ class Preparation(BaseModel):
         """The input: channel by channel through a table, for a pixel has only 256 values."""
         cv2 = _cv2()
         if self.layout == "nhwc" and self._takes_pixels:
-            return np.ascontiguousarray(cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if self.colour == "rgb" else fitted)[
-                None
-            ]
+            turned = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if self.colour == "rgb" else fitted
+            return np.ascontiguousarray(turned[None])
         made = np.empty((1, *self.shape), np.dtype(self.dtype))
         planes = cv2.split(fitted)
         for index, (source, table) in enumerate(zip(_FROM_BGR[self.colour], _tables(self), strict=True)):

@@ -12,6 +12,8 @@ from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 
 COUNT = 6
+#: So many items are drawn for a batch; a larger one repeats them. To draw half a gigabyte, as for six batches of 64
+#: images of 320 px, takes longer than to look at the model.
 _MOST_DRAWN = 8
 _MOST_TOKEN = 100  # small enough to be inside any vocabulary
 
@@ -31,9 +33,8 @@ def feeds_for(inputs: Sequence[TensorSpec], samples: Path | None) -> tuple[list[
     _require_sizes(inputs)
     if samples is None:
         rng = np.random.default_rng(0)
-        return [{spec.name: _drawn(rng, spec, turn) for spec in inputs} for turn in range(COUNT)], (
-            f"{COUNT} distinct drawn inputs (seed 0): {'; '.join(_how(spec) for spec in inputs)}"
-        )
+        feeds = [{spec.name: _drawn(rng, spec, turn) for spec in inputs} for turn in range(COUNT)]
+        return feeds, f"{COUNT} distinct drawn inputs (seed 0): {'; '.join(_how(spec) for spec in inputs)}"
     arrays = _arrays(samples, inputs)
     feeds = [{spec.name: _taken(arrays[spec.name], spec, turn) for spec in inputs} for turn in range(COUNT)]
     held = len(next(iter(arrays.values())))
@@ -52,7 +53,7 @@ def _require_sizes(inputs: Sequence[TensorSpec]) -> None:
 def _drawn(rng: np.random.Generator, spec: TensorSpec, turn: int) -> np.ndarray:
     """Noise over the whole range of the input, with a brightness and contrast that change with the turn.
 
-    A large batch repeats its first items: to draw a gigabyte takes longer than to look at a model with it.
+    A large batch repeats its first items.
     """
     size = int(spec.shape[0]) if spec.shape else 1
     if size > _MOST_DRAWN:
@@ -84,7 +85,8 @@ def _how(spec: TensorSpec) -> str:
         ranged = f"1..{_MOST_TOKEN - 1}"
     else:
         ranged = f"{np.iinfo(dtype).min}..{np.iinfo(dtype).max}"
-    return f"{spec.name} {spec.dtype} {ranged}"
+    repeats = f", {_MOST_DRAWN} items repeated" if spec.shape and int(spec.shape[0]) > _MOST_DRAWN else ""
+    return f"{spec.name} {spec.dtype} {ranged}{repeats}"
 
 
 def _arrays(samples: Path, inputs: Sequence[TensorSpec]) -> Mapping[str, np.ndarray]:

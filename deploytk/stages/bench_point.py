@@ -58,7 +58,7 @@ class Point:
     reason: str = ""
     verdict: Verdict | None = None
     waiting: Verdict | None = None  # found, while more samples are taken
-    plan: tuple[Look, ...] = ()  # the looks; that of the budget where none are given
+    plan: tuple[Look, ...] = field(init=False)  # the looks; more of them where there is time left at their end
     looked: int = 0  # how many of them have been taken
     samples: list[float] = field(default_factory=list)
     blocks: list[int] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Point:
     command: str = ""
 
     def __post_init__(self) -> None:
-        self.plan = self.plan or plan_for(self.budget)
+        self.plan = plan_for(self.budget)
 
     @property
     def open(self) -> bool:

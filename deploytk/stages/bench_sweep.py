@@ -150,7 +150,7 @@ class Sweep:
         measured = sorted((p for p in self.points if p.samples and p.batch < batch), key=lambda p: p.batch)
         before, last = measured[-2:] if len(measured) > 1 else (None, measured[-1])
         first = min(p.batch for p in self.points if _missed(p))
-        if before is not None and not bench_worth.gains(before, last):
+        if self.is_search and before is not None and not bench_worth.gains(before, last):
             return (
                 f"not run: batch {first} already misses the budget, and batch {last.batch} brought no more items per "
                 f"second than {before.batch}"

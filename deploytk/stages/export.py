@@ -12,7 +12,7 @@ from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import deploy_graph, int8, proof
+from deploytk.stages import deploy_graph, float_models, int8, proof
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
@@ -80,25 +80,7 @@ def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], A
 
 
 def _onnx(steps: Steps) -> Artifact:
-    run, settings = steps.run, {"opset": steps.profile.export.opset, "imgsz": steps.profile.train.imgsz}
-    artifact = steps.made(
-        run.onnx,
-        steps.source,
-        lambda: steps.call(
-            "onnx_from_checkpoint",
-            "export-onnx",
-            backend=steps.profile.backend,
-            checkpoint=str(run.model),
-            out=str(run.onnx),
-            **settings,
-        ),
-        stage="export-onnx",
-        format="onnx",
-        precision="fp32",
-        settings=settings,
-        distributions=(*steps.backend.DISTRIBUTIONS, "onnx", "onnxslim", "onnxruntime"),
-    )
-    return steps.proved(artifact, "onnx")
+    return steps.proved(float_models.onnx(steps, steps.source, steps.run.onnx), "onnx")
 
 
 def export_onnx(steps: Steps) -> Report:
@@ -202,7 +184,7 @@ def _converted(steps: Steps, onnx: Artifact, out: Path, precision: str) -> Artif
 def export_npu(steps: Steps) -> Report:
     """The LiteRT float and INT8 models, compiled for the NPU by Vela, each proved against the trained model."""
     source, onnx, npu = steps.source, _onnx(steps), _preset(steps.profile)
-    litert = _litert(steps)
+    litert = steps.proved(float_models.litert(steps, source, steps.run.npu / "model_fp32.tflite"), "litert")
     checks = proof.Checks(steps.profile)
     for model, name in ((onnx, "onnx"), (litert, "litert fp32")):
         checks.contract(model, name)
@@ -217,28 +199,6 @@ def export_npu(steps: Steps) -> Report:
     checks.placement(assessment)
     chain = (*chain, compiled) if compiled else chain
     return checks.report("export npu", chain[-1], chain, steps.skipped)
-
-
-def _libraries(steps: Steps) -> tuple[str, ...]:
-    return (*steps.backend.DISTRIBUTIONS, *plugins.load("targets", "npu").DISTRIBUTIONS)
-
-
-def _litert(steps: Steps) -> Artifact:
-    """The float LiteRT model."""
-    out = steps.run.npu / "model_fp32.tflite"
-    settings = {"imgsz": steps.profile.train.imgsz}
-    names = {"backend": steps.profile.backend, "target": "npu", **settings}
-    made = steps.made(
-        out,
-        steps.source,
-        lambda: steps.call("convert", "convert-litert", **names, checkpoint=str(steps.run.model), out=str(out)),
-        stage="convert",
-        format="tflite",
-        precision="fp32",
-        settings=settings,
-        distributions=_libraries(steps),
-    )
-    return steps.proved(made, "litert")
 
 
 def _preset(profile: Profile) -> dict[str, Any]:

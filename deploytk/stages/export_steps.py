@@ -10,6 +10,7 @@ from typing import Any
 from deploytk import plugins, worker
 from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
+from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.stages import proof
 from deploytk.stages.run_folder import RunFolder
@@ -90,11 +91,13 @@ class Steps:
 
     def proved(self, artifact: Artifact, runtime: str) -> Artifact:
         """`artifact` with its task metrics and its distance from the trained model, measured once and kept."""
-        if artifact.settings.get("proved_with") == self.data:
+        # In which floats OpenVINO computes depends on the processor, and with it what the model finds.
+        proved_with = f"{self.data} on {Machine.this().cpu}" if runtime == "openvino" else self.data
+        if artifact.settings.get("proved_with") == proved_with:
             return artifact
         found = self._proof_of(artifact, runtime)
         return proof.kept(
-            replace(artifact, metrics=found["metrics"]), proved_with=self.data, agreement=found["agreement"]
+            replace(artifact, metrics=found["metrics"]), proved_with=proved_with, agreement=found["agreement"]
         )
 
     def _proof_of(self, artifact: Artifact, runtime: str) -> dict[str, Any]:

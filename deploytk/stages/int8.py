@@ -15,7 +15,7 @@ from deploytk.artifact import Artifact, finished, sidecar
 from deploytk.errors import ParityFailed, StepFailed, TrainingFailed
 from deploytk.files import parts_of, size_of, write_json, written_whole
 from deploytk.recipe import Correction, Recipe
-from deploytk.stages import int8_training, ladder, proof, speed
+from deploytk.stages import float_models, int8_training, ladder, proof, speed
 from deploytk.stages.export_steps import Steps
 from deploytk.stages.ladder import Attempt, Ladder, Outcome, Rung
 from deploytk.stages.real_inputs import real_inputs
@@ -167,7 +167,7 @@ class _Climber:
         """The float model with weights that have learned to be rounded."""
         trained = int8_training.finetuned(self.steps, recipe, self.calibration, self.folder / "qat.pt")
         out = self.folder / f"qat_float{self.model.path.suffix}"
-        model = int8_training.float_model(self.steps, self.target, trained, out)
+        model = float_models.OF[plugins.load("targets", self.target).SOURCE](self.steps, trained, out)
         self.finetuned = (trained, model)
         return model
 

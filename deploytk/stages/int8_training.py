@@ -1,4 +1,4 @@
-"""The last rung of the INT8 ladder: a few more epochs with the rounding in them, and the float model they give."""
+"""The last rung of the INT8 ladder: a few more epochs with the rounding in them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from deploytk import plugins
 from deploytk.artifact import Artifact
 from deploytk.recipe import Recipe
 from deploytk.stages.export_steps import Steps
@@ -45,26 +44,4 @@ def finetuned(steps: Steps, recipe: Recipe, calibration: Mapping[str, Any], out:
         precision="fp32",
         settings={**asked, **shaped_by},
         distributions=steps.backend.DISTRIBUTIONS,
-    )
-
-
-def float_model(steps: Steps, target: str, trained: Artifact, out: Path) -> Artifact:
-    """The float model of a checkpoint at `out`: what the target quantizes."""
-    module, opset = plugins.load("targets", target), steps.profile.export.opset
-    size = {"imgsz": steps.profile.train.imgsz}
-    names = {"backend": steps.profile.backend, "checkpoint": str(trained.path), "out": str(out), **size}
-    from_onnx = module.SOURCE == "onnx"
-    return steps.made(
-        out,
-        trained,
-        lambda: (
-            steps.call("onnx_from_checkpoint", "export-finetuned", **names, opset=opset)
-            if from_onnx
-            else steps.call("convert", "convert-finetuned", **names, target=target)
-        ),
-        stage="export-onnx" if from_onnx else "convert",
-        format="onnx" if from_onnx else "tflite",
-        precision="fp32",
-        settings={**size, "opset": opset} if from_onnx else size,
-        distributions=(*steps.backend.DISTRIBUTIONS, *module.DISTRIBUTIONS),
     )

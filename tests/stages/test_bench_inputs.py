@@ -29,6 +29,15 @@ def test_drawn_feeds_are_distinct_of_the_right_kind_and_repeatable(spec: TensorS
     assert f"{spec.name} {spec.dtype}" in said
 
 
+def test_a_large_batch_repeats_its_first_items_and_says_so() -> None:
+    feeds, said = feeds_for([TensorSpec(name="x", shape=(20, 8, 8, 3), dtype="float32")], None)
+    held = feeds[0]["x"]
+    assert held.shape == (20, 8, 8, 3) and (held[8:16] == held[:8]).all() and (held[16:] == held[:4]).all()
+    assert len({item.tobytes() for item in held}) == 8
+    assert "x float32 0..1, 8 items repeated" in said
+    assert "repeated" not in feeds_for([IMAGE], None)[1]
+
+
 def test_strings_cannot_be_drawn_and_are_asked_for() -> None:
     with pytest.raises(InputError, match=r"the input words takes str, .* --samples FILE\.npz"):
         feeds_for([TensorSpec(name="words", shape=(1,), dtype="str")], None)

@@ -208,6 +208,11 @@ def test_beyond_the_budget_nothing_is_looked_at_once_a_larger_batch_brought_no_m
     )
 
 
+def test_batch_sizes_that_are_named_are_looked_at_whatever_they_bring() -> None:
+    points = swept(Machine(linear(80.0, 0.0)), [1, 2, 4], is_search=False)
+    assert [p.status for p in points] == ["ok"] * 3
+
+
 def test_beyond_the_memory_nothing_listed_is_tried_and_the_edge_is_found() -> None:
     points, _ = searched(cliff)
     by_batch = {p.batch: p for p in points}

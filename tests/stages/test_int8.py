@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from deploytk.artifact import Artifact
 from deploytk.errors import InputError, ParityFailed, StepFailed, TrainingFailed
 from deploytk.files import write_json
+from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report.content import blocks
 from deploytk.stages import int8, proof, speed
@@ -171,6 +172,19 @@ def test_where_nothing_else_is_good_enough_the_network_is_trained_on_with_the_ro
     assert (made.made_from, remade.made_from) == ((remade.sha256,), (trained.sha256,))
     assert json.loads((attempts / "qat.pt").read_text()) == {"epochs": 3, "float_nodes": ["/model.0/conv"]}
     assert trained.settings["facts"] == {"best_epoch": 2}
+
+
+def test_an_ir_that_was_proved_on_another_processor_is_proved_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported(tmp_path, World(metric={"full": 0.8}), target="openvino")
+    steps, world = FakeSteps(tmp_path, World()), World(metric={"full": 0.5})
+    kept = Artifact.load(tmp_path / "export" / "attempts" / "full.xml")
+    assert steps.proved(kept, "openvino").metrics == {"mAP50": 0.8}
+    elsewhere = replace(Machine.this(), cpu="another one")
+    monkeypatch.setattr(Machine, "this", lambda: elsewhere)
+    steps.world = world
+    assert steps.proved(kept, "openvino").metrics == {"mAP50": 0.5}
 
 
 def test_it_is_trained_once(tmp_path: Path) -> None:

@@ -130,10 +130,13 @@ def pack(model: nn.Module, *, arch: str, scale: str, imgsz: int, names: list[str
         "ultralytics": __version__,
         "torch": str(torch.__version__),
         **more,
-        "state_dict": {
-            k: v.detach().float().cpu() if v.is_floating_point() else v.cpu() for k, v in model.state_dict().items()
-        },
+        "state_dict": tensors(model),
     }
+
+
+def tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors of a network as a checkpoint holds them: on the CPU, what is floating point as float32."""
+    return {k: v.detach().float().cpu() if v.is_floating_point() else v.cpu() for k, v in model.state_dict().items()}
 
 
 def write(told: dict[str, Any], out: Path, like: nn.Module | None = None) -> None:

@@ -55,7 +55,7 @@ def finetune_quantized(
     model = training.best_of(trainer)
     rounding.remove(model)
     training.refuse_dead(model, folder)
-    checkpoints.write({**told, "state_dict": _tensors(model)}, out, like=model)
+    checkpoints.write({**told, "state_dict": checkpoints.tensors(model)}, out, like=model)
     rows = results.table(results.read(folder / "results.csv"))
     best = results.best(rows)
     return {
@@ -106,7 +106,3 @@ def _calibrate(trainer: _Trainer) -> None:
 def _gentle(profile: Profile, epochs: int) -> Profile:
     settings = {**_SETTINGS, "epochs": epochs, "patience": epochs}
     return profile.model_copy(update={"train": profile.train.model_copy(update=settings)})
-
-
-def _tensors(model: nn.Module) -> dict[str, Any]:
-    return {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
