@@ -27,8 +27,8 @@ from deploytk.worker import Listener
 
 #: Shares of the time limit: for screening, and for one batch size that is over the budget already.
 _SCREEN_SHARE, _CURVE_SHARE = 0.5, 0.08
-#: What a batch size that is only looked at costs, in calls.
-_LOOKED_AT = 4
+#: What a batch size that is only looked at costs, in calls: one to warm up, one to lead in, three blocks of one.
+_LOOKED_AT = 5
 #: Batch sizes tried between the listed ones.
 _BETWEEN = 4
 #: Beyond the budget a batch size is not tried where twice the memory of the last one might not be there.
