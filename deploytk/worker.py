@@ -44,6 +44,7 @@ def call(
     timeout_s: float,
     listen: Listener | None = None,
     env: Mapping[str, str] | None = None,
+    silence_s: Mapping[str, float] | None = None,
 ) -> Any:
     """What `function(**kwargs)` returns when run in a child process.
 
@@ -53,6 +54,9 @@ def call(
         timeout_s: after this many seconds the child and its children are killed.
         listen: called with each event the child emits (`emit`).
         env: environment variables set for the child on top of this process's.
+        silence_s: phase -> after how many seconds without an event the child is killed in it. The child begins a
+            phase by `emit(event="phase", phase=name)`, and is in the first of the mapping before; a phase that is not
+            in the mapping has no limit of its own.
 
     Raises:
         StepFailed: crash, out of memory, timeout, or an exception that deploytk does not know.
@@ -63,13 +67,12 @@ def call(
     write_json(task, {"function": function, "kwargs": dict(kwargs)})
     result.unlink(missing_ok=True)
     argv = [sys.executable, "-m", "deploytk.worker", str(task)]
-    code, timed_out = _run(argv, log=log, timeout_s=timeout_s, listen=listen, env=env or {})
+    pulse = _Pulse(silence_s or {}, listen)
+    code, timed_out = _run(argv, log=log, timeout_s=timeout_s, pulse=pulse, env=env or {})
     command = shlex.join(argv)
     where = f"; log: {log}; again: {command}"
     if timed_out:
-        raise StepFailed(
-            f"{name} was stopped after {timeout_s:g} s{where}", kind="timeout", log=str(log), command=command
-        )
+        raise StepFailed(f"{name} was stopped after {timed_out}{where}", kind="timeout", log=str(log), command=command)
     if not result.exists():
         kind, how = how_it_died(code)
         raise StepFailed(f"{name} {how}{where}", kind=kind, log=str(log), command=command)
@@ -117,10 +120,32 @@ def emit(**event: Any) -> None:
             os.write(int(descriptor), (json.dumps(event, default=str) + "\n").encode())
 
 
-def _run(
-    argv: list[str], *, log: Path, timeout_s: float, listen: Listener | None, env: Mapping[str, str]
-) -> tuple[int, bool]:
-    """(exit code, timed out) of a child whose stdout and stderr go to `log`."""
+class _Pulse:
+    """The signs of life of a child: its phase, and when it last said something."""
+
+    def __init__(self, silence_s: Mapping[str, float], listen: Listener | None) -> None:
+        self.silence_s, self.listen = silence_s, listen
+        self.phase = next(iter(silence_s), "")
+        self.last = time.monotonic()
+
+    def heard(self, event: dict[str, Any]) -> None:
+        """Note an event and pass it on."""
+        self.last = time.monotonic()
+        if event.get("event") == "phase":
+            self.phase = str(event.get("phase"))
+        if self.listen is not None:
+            self.listen(event)
+
+    def stopped(self) -> str:
+        """How long the child has been silent in which phase where that is too long, else the empty string."""
+        limit = self.silence_s.get(self.phase)
+        if limit is None or time.monotonic() - self.last < limit:
+            return ""
+        return f"{limit:g} s without a sign of life in phase {self.phase}"
+
+
+def _run(argv: list[str], *, log: Path, timeout_s: float, pulse: _Pulse, env: Mapping[str, str]) -> tuple[int, str]:
+    """(exit code, after what it was stopped or "") of a child whose stdout and stderr go to `log`."""
     reader, writer = os.pipe()
     with log.open("wb") as stream:
         stream.write(f"$ {shlex.join(argv)}\n".encode())
@@ -135,16 +160,15 @@ def _run(
             env={**os.environ, **env, _EVENTS_FD: str(writer)},
         )
         os.close(writer)
-        thread = threading.Thread(target=_forward, args=(reader, listen), daemon=True)
+        thread = threading.Thread(target=_forward, args=(reader, pulse.heard), daemon=True)
         thread.start()
         ended = threading.Event()
         if os.environ.get(VERBOSE):
             threading.Thread(target=show_log, args=(log, ended), daemon=True).start()
-        started, timed_out = time.monotonic(), False
+        started, timed_out = time.monotonic(), ""
         try:
-            child.wait(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
-            timed_out = True
+            if _waited(child, started + timeout_s, pulse):
+                timed_out = pulse.stopped() or f"{timeout_s:g} s"
         finally:
             # Also on Ctrl-C: the whole process group goes, so that nothing writes on behind our back.
             with contextlib.suppress(ProcessLookupError):
@@ -156,12 +180,22 @@ def _run(
     return child.returncode, timed_out
 
 
-def _forward(reader: int, listen: Listener | None) -> None:
+def _waited(child: subprocess.Popen[bytes], until: float, pulse: _Pulse) -> bool:
+    """Whether the child is still there when its time is up, or has been silent for too long."""
+    while (left := until - time.monotonic()) > 0 and not pulse.stopped():
+        try:
+            child.wait(timeout=min(left, 0.5) if pulse.silence_s else left)
+        except subprocess.TimeoutExpired:
+            continue
+        return False
+    return True
+
+
+def _forward(reader: int, listen: Listener) -> None:
     with os.fdopen(reader, encoding="utf-8", errors="replace") as stream:
         for line in stream:
-            if listen is not None:
-                with contextlib.suppress(ValueError):
-                    listen(json.loads(line))
+            with contextlib.suppress(ValueError):
+                listen(json.loads(line))
 
 
 def show_log(log: Path, ended: threading.Event) -> None:

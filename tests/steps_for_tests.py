@@ -51,3 +51,16 @@ def needs_a_missing_library() -> None:
 def tells() -> None:
     for i in range(3):
         worker.emit(done=i, total=3)
+
+
+def falls_silent() -> None:
+    worker.emit(event="phase", phase="first_step")
+    time.sleep(60)
+
+
+def keeps_talking() -> str:
+    worker.emit(event="phase", phase="first_step")
+    for _ in range(8):
+        time.sleep(0.25)
+        worker.emit(event="step")
+    return "done"

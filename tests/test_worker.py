@@ -16,11 +16,12 @@ import pytest
 from deploytk import worker
 from deploytk.errors import InputError, MissingDependency, StepFailed
 
-ENV = {"PYTHONPATH": str(Path(__file__).parent)}
+ENV = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 
 
 def call(function: str, tmp_path: Path, **kwargs: Any) -> Any:
-    options = {"timeout_s": kwargs.pop("timeout_s", 30.0), "listen": kwargs.pop("listen", None)}
+    options = {name: kwargs.pop(name) for name in ("timeout_s", "listen", "silence_s") if name in kwargs}
+    options.setdefault("timeout_s", 30.0)
     return worker.call(f"steps_for_tests:{function}", kwargs, logs=tmp_path, name="step", env=ENV, **options)
 
 
@@ -97,3 +98,15 @@ def test_a_killed_parent_leaves_no_child_behind(tmp_path: Path) -> None:
         time.sleep(0.05)
     assert not psutil.pid_exists(child)
     subprocess.run(["kill", "-9", (tmp_path / "pid").read_text()], check=False, capture_output=True)
+
+
+def test_a_child_that_falls_silent_in_a_phase_is_stopped_and_the_phase_is_named(tmp_path: Path) -> None:
+    limits = {"load": 30.0, "first_step": 0.5}
+    with pytest.raises(StepFailed, match=r"0\.5 s without a sign of life in phase first_step") as failed:
+        call("falls_silent", tmp_path, timeout_s=60, silence_s=limits)
+    assert failed.value.kind == "timeout"
+
+
+def test_a_child_that_keeps_talking_may_take_longer_than_a_phase_may_be_silent(tmp_path: Path) -> None:
+    limits = {"load": 30.0, "first_step": 1.0}
+    assert call("keeps_talking", tmp_path, timeout_s=60, silence_s=limits) == "done"
