@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,13 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no real inputs: set DEPLOYTK_TEST_DATA to a copy of shared/data")
     return folder
+
+
+@pytest.fixture
+def toy(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The backend `toy` is there for this process and its children; called, it sets the faults that come."""
+    folder = str(Path(__file__).parent / "toy_backend")
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")])))
+    monkeypatch.setenv("TOY_FAULTS", "")
+    return lambda faults: monkeypatch.setenv("TOY_FAULTS", faults)
