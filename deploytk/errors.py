@@ -43,13 +43,27 @@ StepFailure = Literal["crash", "oom", "timeout", "error"]
 
 
 class StepFailed(DeploytkError):
-    """A child process did not finish: `kind` says how, `log` and `command` let a user repeat it."""
+    """A child process did not finish: `kind` says how, `log` and `command` let a user repeat it.
 
-    def __init__(self, message: str, *, kind: StepFailure = "error", log: str = "", command: str = "") -> None:
+    `cause` is what happened in a few words, without the log and the command; `signal` the one that ended it, or 0.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: StepFailure = "error",
+        log: str = "",
+        command: str = "",
+        cause: str = "",
+        signal: int = 0,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.log = log
         self.command = command
+        self.cause = cause or message
+        self.signal = signal
 
 
 class InputError(DeploytkError):

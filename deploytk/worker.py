@@ -30,6 +30,7 @@ from deploytk.files import write_json
 Listener = Callable[[dict[str, Any]], None]
 
 _EVENTS_FD = "DEPLOYTK_EVENTS_FD"
+_PARENT = "DEPLOYTK_PARENT"
 #: Set in the environment (by `-v`): what children write to their logs is shown on stderr too.
 VERBOSE = "DEPLOYTK_VERBOSE"
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
@@ -72,17 +73,20 @@ def call(
     command = shlex.join(argv)
     where = f"; log: {log}; again: {command}"
     if timed_out:
-        raise StepFailed(f"{name} was stopped after {timed_out}{where}", kind="timeout", log=str(log), command=command)
+        cause = f"stopped after {timed_out}"
+        raise StepFailed(f"{name} was {cause}{where}", kind="timeout", log=str(log), command=command, cause=cause)
     if not result.exists():
         kind, how = how_it_died(code)
-        raise StepFailed(f"{name} {how}{where}", kind=kind, log=str(log), command=command)
+        dead = {"log": str(log), "command": command, "cause": how}
+        raise StepFailed(f"{name} {how}{where}", kind=kind, signal=max(0, -code), **dead)
     said = json.loads(result.read_text(encoding="utf-8"))
     if "error" in said:
         error = BY_NAME[said["error"]["type"]]
         raise error(said["error"]["message"], reasons=tuple(said["error"]["reasons"]))
     if "crash" in said:
         crashed: StepFailure = "oom" if said["crash"].startswith("MemoryError") else "error"
-        raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=crashed, log=str(log), command=command)
+        told = {"log": str(log), "command": command, "cause": said["crash"]}
+        raise StepFailed(f"{name} failed: {said['crash']}{where}", kind=crashed, **told)
     return said["value"]
 
 
@@ -157,7 +161,7 @@ def _run(argv: list[str], *, log: Path, timeout_s: float, pulse: _Pulse, env: Ma
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=(writer,),
-            env={**os.environ, **env, _EVENTS_FD: str(writer)},
+            env={**os.environ, **env, _EVENTS_FD: str(writer), _PARENT: str(os.getpid())},
         )
         os.close(writer)
         thread = threading.Thread(target=_forward, args=(reader, pulse.heard), daemon=True)
@@ -217,6 +221,11 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def _orphaned() -> bool:
+    """Whether the parent died before `die_with_parent` was called: then the kernel will not say so any more."""
+    return os.environ.pop(_PARENT, str(os.getppid())) != str(os.getppid())
+
+
 def _child(task: Path) -> int:
     from deploytk.errors import DeploytkError
     from deploytk.plugins import missing
@@ -245,4 +254,4 @@ def _child(task: Path) -> int:
 
 if __name__ == "__main__":
     die_with_parent()
-    sys.exit(_child(Path(sys.argv[1])))
+    sys.exit(1 if _orphaned() else _child(Path(sys.argv[1])))

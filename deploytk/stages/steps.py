@@ -18,10 +18,17 @@ from deploytk.stages import parity_models, parity_steps
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def train(profile: dict[str, Any], run: str) -> dict[str, Any]:
-    """Train the profile's model into the run folder; the summary of the training."""
+def train_segment(profile: dict[str, Any], run: str, segment: dict[str, Any]) -> dict[str, Any]:
+    """Train one segment of the profile's model into the run folder; its outcome."""
     backend = plugins.load("backends", profile["backend"])
-    summary: dict[str, Any] = backend.train(profile, run)
+    outcome: dict[str, Any] = backend.train_segment(profile, run, segment)
+    return outcome
+
+
+def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
+    """Make the run's model.pt from the best checkpoint; the summary of the training."""
+    backend = plugins.load("backends", profile["backend"])
+    summary: dict[str, Any] = backend.finish_training(profile, run)
     return summary
 
 

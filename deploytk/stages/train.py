@@ -1,104 +1,152 @@
-"""Train the model of a profile: preflight, one child process, the artifact with its lineage."""
+"""Train the model of a profile: preflight, the segments one after the other, the artifact with its lineage."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deploytk import plugins, worker
-from deploytk.artifact import Artifact, finished, stage_key, versions_of
+from deploytk.artifact import Artifact, finished
 from deploytk.budget import Verdict
-from deploytk.errors import InputError, MissingDependency
-from deploytk.files import write_json
+from deploytk.errors import InputError, MissingDependency, RuleFailed, StepFailed, TrainingFailed
+from deploytk.files import plain, write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
+from deploytk.stages import train_begin, train_errors
 from deploytk.stages.run_folder import RunFolder
+from deploytk.stages.train_begin import How
+from deploytk.stages.train_child import Child
+from deploytk.stages.train_settings import Settings
+from deploytk.training import deaths, timeline
+from deploytk.training.state import Folder, State, read
+from deploytk.training.supervisor import Job, supervise
 from deploytk.worker import Listener
 
 #: The finding of a backend whose model finds nothing at all after training.
 NOTHING_LEARNED = "TRN001"
 
 
-def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report:
+def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: How = "auto") -> Report:
     """The report of a finished training; skipped, saying so, when the same training already stands in `out`.
 
+    Args:
+        how: auto goes on with an unfinished training of the same settings; resume also with a failed or a finished
+            one, to more epochs; restart removes the old one once the preflight has passed.
+
     Raises:
-        InputError: the preflight found an error; nothing was started or written.
+        InputError: the preflight found an error, or another training stands in `out`; nothing was started or written.
         MissingDependency: the same, and one of the errors is a library that is not installed.
         TrainingFailed: training ended without a usable model.
     """
     backend = plugins.load("backends", profile.backend)
+    findings = preflight(profile, backend)
+    run, wanted = RunFolder(out), Settings.of(profile, backend)
+    train_begin.require_same(run, wanted, how)
+    made = None if how == "restart" else finished(run.model, wanted.artifact_key)
+    if made is not None:
+        run.save_profile(profile)
+        return _report(profile, made, run, findings, how_trained="unchanged, not trained again", skipped=True)
+    with run.alone():
+        train_begin.require_same(run, wanted, how)
+        made, how_trained = _trained(profile, run, wanted, how, listen)
+    return _report(profile, made, run, findings, how_trained=how_trained, skipped=False)
+
+
+def preflight(profile: Profile, backend: Any) -> list[Finding]:
+    """What is to be said before a training, none of it an error.
+
+    Raises:
+        InputError, MissingDependency: what is an error.
+    """
     findings = list(backend.preflight(profile))
     refused = tuple(str(f) for f in findings if f.severity == "error")
     if refused:
         missing = any(f.rule == "PRE001" for f in findings)
         raise (MissingDependency if missing else InputError)("\n".join(refused), reasons=refused)
-    run = RunFolder(out)
-    versions = versions_of("deploytk", *backend.DISTRIBUTIONS)
-    settings = training_settings(profile)
-    key = stage_key("train", [backend.data_fingerprint(profile)], settings, versions)
-    made = finished(run.model, key)
-    if made is None:
-        with run.alone():
-            made = _train(profile, run, key=key, settings=settings, versions=versions, listen=listen)
-        skipped = False
-    else:
-        skipped = True
-        run.save_profile(profile)
-    summary = json.loads((run.path / "training_summary.json").read_text(encoding="utf-8"))
-    findings += [Finding(**f) for f in summary.get("findings", ())]
-    return _report(profile, made, summary, findings, skipped=skipped)
+    return findings
 
 
-def training_settings(profile: Profile) -> dict[str, Any]:
-    """Everything of a profile that shapes the trained weights."""
-    train = profile.train.model_dump(mode="json", exclude={"timeout_s", "workers"})
-    return {"backend": profile.backend, "model": profile.model.model_dump(mode="json"), "train": train}
-
-
-def _train(
-    profile: Profile,
-    run: RunFolder,
-    *,
-    key: str,
-    settings: dict[str, Any],
-    versions: dict[str, str],
-    listen: Listener | None,
-) -> Artifact:
+def _trained(
+    profile: Profile, run: RunFolder, wanted: Settings, how: How, listen: Listener | None
+) -> tuple[Artifact, str]:
+    """(the trained model, how it came about: "trained", "resumed at epoch 7")."""
+    patience = how == "resume" and train_begin.more_patience(run, wanted)
+    state = train_begin.begun(run, wanted, how)
     run.save_profile(profile)
-    kwargs = {"profile": profile.model_dump(mode="json", by_alias=True), "run": str(run.path)}
-    summary = worker.call(
-        "deploytk.stages.steps:train",
-        kwargs,
-        logs=run.logs,
-        name="train",
-        timeout_s=profile.train.timeout_s,
-        listen=listen,
-    )
-    write_json(run.path / "training_summary.json", summary)
+    child = Child(profile, run, listen)
+    job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell)
+    before = len(state.steps)
+    plan = train_begin.plan(job, run, state, how, more_patience=patience)
+    try:
+        state = supervise(job, state, plan)
+        if state.status == "failed":
+            raise train_errors.failed(run, profile, state)
+        made = _finished(profile, run, wanted, state, listen)
+    except (RuleFailed, MissingDependency, InputError):
+        if (refused := read(child.folder)) is not None and refused.status == "failed":
+            train_errors.failed(run, profile, refused)
+        raise
+    except OSError as error:
+        if not deaths.says_disk_full(str(error), run.path, 0):
+            raise
+        raise train_errors.disk_full(run, profile, str(error)) from error
+    new = state.steps[before:]
+    resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
+    return made, resumed or ("finished, all epochs were there" if before else "trained")
+
+
+def _finished(profile: Profile, run: RunFolder, wanted: Settings, state: State, listen: Listener | None) -> Artifact:
+    """The model made from the best checkpoint, with its lineage and its summary."""
+    try:
+        summary = _called(profile, run, listen)
+    except TrainingFailed as error:
+        told = replace(state, status="failed", reason=error.message)
+        told.write(Folder(run=run.path))
+        raise train_errors.failed(run, profile, told) from error
+    summary |= {"timeline": timeline.rows(state), "attempts": timeline.attempts(state)}
+    write_json(run.path / "training_summary.json", plain(summary))
     return Artifact.record(
         run.model,
         format="pt",
         precision="fp32",
         made_by="train",
-        key=key,
-        settings=settings,
-        versions=versions,
+        key=wanted.artifact_key,
+        settings=wanted.all,
+        versions=wanted.versions,
         metrics={k: v for k, v in summary["metrics"].items() if isinstance(v, int | float)},
     )
 
 
+def _called(profile: Profile, run: RunFolder, listen: Listener | None) -> dict[str, Any]:
+    try:
+        summary: dict[str, Any] = worker.call(
+            "deploytk.stages.steps:finish_training",
+            {"profile": profile.model_dump(mode="json", by_alias=True), "run": str(run.path)},
+            logs=run.logs,
+            name="train_finish",
+            timeout_s=profile.train.timeout_s,
+            listen=listen,
+        )
+    except StepFailed as error:
+        if deaths.says_disk_full(error.cause, run.path, 1 << 20):
+            raise train_errors.disk_full(run, profile, error.cause) from error
+        raise
+    return summary
+
+
 def _report(
-    profile: Profile, made: Artifact, summary: dict[str, Any], findings: list[Finding], *, skipped: bool
+    profile: Profile, made: Artifact, run: RunFolder, findings: list[Finding], *, how_trained: str, skipped: bool
 ) -> Report:
+    summary = json.loads((run.path / "training_summary.json").read_text(encoding="utf-8"))
+    findings = [*findings, *(Finding(**f) for f in summary.get("findings", ()))]
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in made.metrics.items())
-    how = "unchanged, not trained again" if skipped else "trained"
-    reason = f"{profile.name}: {how}: {len(summary.get('epochs', ()))} epochs, {metrics}"
+    reason = f"{profile.name}: {how_trained}: {len(summary.get('epochs', ()))} epochs, {metrics}"
     # Weights that are finite but find nothing are no success, and after a few epochs no failure either.
     unlearned = tuple(f.message for f in findings if f.rule == NOTHING_LEARNED)
-    verdict = Verdict(status="inconclusive" if unlearned else "pass", reasons=(*unlearned, reason))
+    verdict = Verdict(status="inconclusive" if unlearned else "pass", reasons=(*unlearned, *_troubles(summary), reason))
     return Report(
         command="train",
         title=profile.name,
@@ -111,3 +159,13 @@ def _report(
         versions=made.versions,
         sections={"train": summary, "skipped": {"train": skipped}},
     )
+
+
+def _troubles(summary: dict[str, Any]) -> list[str]:
+    """What went wrong on the way to a model all the same."""
+    attempts = summary.get("attempts", 1)
+    if attempts == 1:
+        return []
+    gone_wrong = [r for r in summary["timeline"] if r["ended"] not in {"done", "early_stop", "rule"}]
+    told = [f"segment {r['segment']} (epochs {r['epochs']}): {r['ended']}: {r['reason']}" for r in gone_wrong]
+    return [f"trained in {attempts} attempts", *told]

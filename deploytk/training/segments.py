@@ -54,6 +54,7 @@ class Step:
     segment: Segment
     outcome: Outcome | None = None
     seconds: float | None = None
+    began: float | None = None  # seconds since 1970
 
 
 @dataclass(frozen=True, kw_only=True)

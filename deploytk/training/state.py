@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -62,7 +63,8 @@ class State:
 
     def with_segment(self, segment: Segment) -> State:
         """The state in which `segment` has begun."""
-        return replace(self, status="running", reason=segment.reason, steps=(*self.steps, Step(segment=segment)))
+        begun = Step(segment=segment, began=round(time.time(), 3))
+        return replace(self, status="running", reason=segment.reason, steps=(*self.steps, begun))
 
     def with_outcome(self, outcome: Outcome, seconds: float) -> State:
         """The state in which the last segment has ended."""
@@ -76,6 +78,7 @@ class State:
                 "segment": as_dict(s.segment),
                 "outcome": as_dict(s.outcome) if s.outcome else None,
                 "seconds": s.seconds,
+                "began": s.began,
             }
             for s in self.steps
         ]
@@ -95,6 +98,7 @@ def read(folder: Folder) -> State | None:
                 segment=Segment(**s["segment"]),
                 outcome=outcome_from(s["outcome"]) if s["outcome"] else None,
                 seconds=s["seconds"],
+                began=s.get("began"),
             )
             for s in told.pop("steps")
         )

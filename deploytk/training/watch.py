@@ -41,10 +41,11 @@ class Watch:
         self.shelf = Shelf(folder.checkpoints, profile.keep)
         self.shelf.cut(segment.first_epoch - 1)
         self._told = -math.inf
-        self._stepped = False
+        self._phase = ""
 
     def phase(self, name: str) -> None:
         """Say what begins: load, first_step, step, validate, save, finish. Each has its own time limit."""
+        self._phase = name
         self.events.tell("phase", phase=name)
 
     def step(
@@ -59,11 +60,11 @@ class Watch:
             SegmentEnded: the loss that was looked at is not finite.
         """
         now = time.monotonic()
-        if self._stepped and now - self._told < _TELL_EVERY_S:
+        if self._phase == "step" and now - self._told < _TELL_EVERY_S:
             return
-        if not self._stepped:
+        if self._phase != "step":  # also after each epoch's validate and save: their limits are others
             self.phase("step")
-        self._stepped, self._told = True, now
+        self._told = now
         value = loss() if callable(loss) else loss
         self.events.tell("step", epoch=epoch, step=step, steps=steps, loss=value, lr=lr)
         if not math.isfinite(value):
