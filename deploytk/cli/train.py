@@ -1,36 +1,150 @@
-"""`deploytk train`."""
+"""`deploytk train PROFILE`, and the commands below it."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say_last
+from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import overrides, training
 
 if TYPE_CHECKING:
+    from deploytk.profile import Profile
     from deploytk.report import Report
+    from deploytk.worker import Listener
+
+#: word after `train` -> (module:command, the line that help shows). Any other word is a profile.
+BELOW: dict[str, tuple[str, str]] = {}
 
 
-@click.command()
-@click.option("--profile", "name", required=True, help="A profile's name, or a YAML file.")
+class ProfileOrWord(click.Command):
+    """A command whose first word is a profile, or the name of a command below it, imported only then."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """The context of the command that `args` call."""
+        if args and args[0] in BELOW:
+            module, _, name = BELOW[args[0]][0].partition(":")
+            below: click.Command = getattr(importlib.import_module(module), name)
+            return below.make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the commands below."""
+        super().format_options(ctx, formatter)
+        if BELOW:
+            with formatter.section("Commands"):
+                formatter.write_dl([(f"train {name}", text) for name, (_, text) in BELOW.items()])
+
+
+def going_on(command: Any) -> Any:
+    """Add `--resume` and `--restart`, which become one value `how`."""
+    for flag, text in (
+        ("--restart", "Remove the training that stands in the run folder, once the preflight has passed."),
+        ("--resume", "Go on with it, also where it has failed or is finished (to more --epochs)."),
+    ):
+        command = click.option(flag, is_flag=True, help=text)(command)
+    return command
+
+
+def how(*, resume: bool, restart: bool) -> Any:
+    """What `--resume` and `--restart` say: auto, resume or restart."""
+    if resume and restart:
+        raise click.UsageError("--resume goes on with a training, --restart removes it: give one of them")
+    return "resume" if resume else "restart" if restart else "auto"
+
+
+@contextmanager
+def told_how_to_go_on(folder: Path) -> Iterator[None]:
+    """Say, where the user stops the block, that nothing is lost."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped in {folder}: every finished epoch is kept; the same command goes on from the last one")
+        raise
+
+
+@click.command(cls=ProfileOrWord)
+@click.argument("name", metavar="PROFILE", required=False)
+@click.option("--profile", "named", hidden=True, help="The older spelling of PROFILE.")
 @training
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run folder (default runs/PROFILE).")
+@going_on
+@click.option(
+    "--mode",
+    type=click.Choice(["validate", "smoke", "full"]),
+    default="full",
+    show_default=True,
+    help="validate: look at everything, train nothing. smoke: two epochs with all that is on, into OUT/smoke.",
+)
 @reporting
-def train(name: str, out: Path | None, **values: Any) -> Report:
-    """Train the model of a profile into a run folder.
+def train(
+    name: str | None,
+    named: str | None,
+    out: Path | None,
+    *,
+    resume: bool,
+    restart: bool,
+    mode: str,
+    **values: Any,
+) -> Report:
+    """Train the model of PROFILE (a name, or a YAML file) into a run folder; an unfinished training goes on.
 
     \b
-    deploytk train --profile npu-level4-relu --data DATA.yaml --epochs 3 --imgsz 320 --out RUN
+    deploytk train npu-level4-relu --data DATA.yaml --epochs 3 --imgsz 320 --out RUN
+    deploytk train npu-level4-relu --data DATA.yaml --epochs 9 --imgsz 320 --out RUN --resume
     """
     from deploytk import profile_loading
-    from deploytk.stages.train import train as stage
 
-    profile = profile_loading.load(name, overrides(**values))
+    wanted, which = how(resume=resume, restart=restart), _one(name, named)
+    if mode != "full" and wanted != "auto":
+        raise click.UsageError(f"--mode {mode} has no training to {wanted}")
+    profile = profile_loading.load(which, overrides(**values))
     folder = out or Path("runs") / profile.name
-    with progress(f"training {profile.name}") as listen:
-        report = stage(profile, folder.absolute(), listen)
+    with progress(f"training {profile.name}") as listen, told_how_to_go_on(folder):
+        report = _run(mode, profile, folder.absolute(), followed(profile, listen), wanted)
     say_last(f"run folder: {folder}")
     return report
+
+
+def _one(name: str | None, named: str | None) -> str:
+    if name and named:
+        raise click.UsageError(f"two profiles: {name} and --profile {named}")
+    if not (name or named):
+        raise click.UsageError("Missing argument 'PROFILE'.")
+    return str(name or named)
+
+
+def _run(mode: str, profile: Profile, folder: Path, listen: Listener, wanted: Any) -> Report:
+    if mode == "full":
+        from deploytk.stages.train import train as stage
+
+        return stage(profile, folder, listen, how=wanted)
+    from deploytk.stages import train_modes
+
+    if mode == "validate":
+        return train_modes.validate(profile, folder)
+    return train_modes.smoke(profile, folder, listen)
+
+
+def followed(profile: Profile, listen: Listener) -> Listener:
+    """A listener that makes the events of a training the steps of a progress bar."""
+
+    def heard(event: dict[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "epoch":
+            listen({"done": event["epoch"], "total": profile.train.epochs, "text": f"epoch {event['epoch']}"})
+        elif kind == "warning":
+            say(f"warning: {event.get('reason')}")
+        elif kind == "segment" and event.get("reason") != "start":
+            say(f"from epoch {event['first_epoch']}: {event['reason']}")
+        elif kind is None:
+            listen(event)
+
+    return heard

@@ -21,12 +21,13 @@ from deploytk.stages.export import export, require_target
 from deploytk.stages.real_inputs import real_inputs
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
+from deploytk.stages.train_begin import How
 from deploytk.worker import Listener
 
 Say = Callable[[str], None]
 
 
-def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None) -> Report:
+def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None, how: How = "auto") -> Report:
     """The one report of the pipeline. Its verdict is about the target: an NPU's time is an estimate and says so.
 
     Raises:
@@ -34,7 +35,7 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
     """
     require_target(profile)
     say(f"train: {profile.name}")
-    trained = train(profile, out, listen)
+    trained = train(profile, out, listen, how=how)
     say(trained.verdict.reasons[-1])
     say(f"export: {profile.export.target}")
     exported = export(RunFolder(out), profile, listen)

@@ -21,7 +21,7 @@ from deploytk.stages.train_begin import How
 from deploytk.stages.train_child import Child
 from deploytk.stages.train_settings import Settings
 from deploytk.training import deaths, timeline
-from deploytk.training.state import Folder, State, read
+from deploytk.training.state import Folder, State
 from deploytk.training.supervisor import Job, supervise
 from deploytk.worker import Listener
 
@@ -85,9 +85,8 @@ def _trained(
         if state.status == "failed":
             raise train_errors.failed(run, profile, state)
         made = _finished(profile, run, wanted, state, listen)
-    except (RuleFailed, MissingDependency, InputError):
-        if (refused := read(child.folder)) is not None and refused.status == "failed":
-            train_errors.failed(run, profile, refused)
+    except (RuleFailed, MissingDependency, InputError) as refused:
+        train_errors.refused(run, profile, refused)
         raise
     except OSError as error:
         if not deaths.says_disk_full(str(error), run.path, 0):

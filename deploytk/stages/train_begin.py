@@ -44,13 +44,15 @@ def require_same(run: RunFolder, wanted: Settings, how: How) -> None:
     if how == "restart":
         return
     state = states.read(Folder(run=run.path))
-    standing = train_settings.standing(run) if state else None
-    if state is None or standing is None:
+    if state is None:
         if how == "resume":
             raise InputError(f"{run.path}: no training to resume here; start one without --resume")
         if run.model.is_file():
             _refuse_other(run, train_settings.of_model(run), wanted.all)
         return
+    standing = train_settings.standing(run)
+    if standing is None:
+        raise InputError(f"{run.path}: a training without its settings.json stands here; {_WAYS}")
     old, new = ({**s.shape, "data": s.data} for s in (standing, wanted))
     if differences(old, new):
         _refuse_other(run, old, new)
@@ -86,10 +88,10 @@ def _refuse_shorter(run: RunFolder, state: State, wanted: Settings) -> None:
 def begun(run: RunFolder, wanted: Settings, how: How) -> State:
     """The state that a training is begun or gone on with, written down with its settings."""
     folder = Folder(run=run.path)
-    if how == "restart":
-        removed(run)
-    state = states.read(folder) or State(key=wanted.key, status="running")
-    state = replace(state, key=wanted.key)
+    state = None if how == "restart" else states.read(folder)
+    if state is None:
+        removed(run)  # also what a restart that was killed has left
+    state = replace(state or State(key=wanted.key, status="running"), key=wanted.key)
     wanted.write(folder)
     if not state.steps:
         state.write(folder)

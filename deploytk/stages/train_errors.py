@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from deploytk.errors import StepFailed, TrainingFailed
+from deploytk.errors import DeploytkError, StepFailed, TrainingFailed
 from deploytk.files import write_text
 from deploytk.profile import Profile
 from deploytk.stages.run_folder import RunFolder
@@ -50,6 +50,13 @@ def failed(run: RunFolder, profile: Profile, state: State) -> TrainingFailed:
     _keep(path, f"{story}\n\ntimeline\n{timeline.table(state)}\n\n" + "\n".join(reasons) + "\n")
     reasons = (*reasons[:2], f"{reasons[2]}; all of it: {path}")
     return TrainingFailed("\n".join(reasons), reasons=reasons)
+
+
+def refused(run: RunFolder, profile: Profile, error: DeploytkError) -> None:
+    """Keep why a segment's process refused to train."""
+    logs = sorted(run.logs.glob("train_*.log"), key=lambda path: path.stat().st_mtime)
+    tail = _tail(logs[-1]) if logs else []
+    _keep(log_of(run, profile), "\n".join([f"{type(error).__name__}: {error.message}", "", *tail]) + "\n")
 
 
 def disk_full(run: RunFolder, profile: Profile, cause: str) -> TrainingFailed:

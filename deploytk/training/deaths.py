@@ -112,7 +112,7 @@ def how(error: StepFailed, memory: Memory, phase: str) -> tuple[Ending, str]:
         why = memory.ran_out()
         if why:
             return "oom", f"killed for want of memory{where}: {why}"
-        return "killed", f"killed by someone or something (SIGKILL){where}, and memory was not short"
+        return "killed", f"killed from outside (SIGKILL){where}; nothing says that memory was short"
     if error.kind == "oom" or says_out_of_memory(error.cause):
         return "oom", f"out of memory{where}: {error.cause}"
     return "crash", f"{error.cause}{where}"

@@ -10,8 +10,8 @@ from typing import Any
 from deploytk.errors import DeploytkError
 from deploytk.files import plain, write_json
 from deploytk.profile import Profile
-from deploytk.training import events, segments, timeline
-from deploytk.training.segments import End, Outcome, Segment, as_dict
+from deploytk.training import events, phases, segments, timeline
+from deploytk.training.segments import End, Outcome, Segment, Step, as_dict
 from deploytk.training.shelf import Shelf
 from deploytk.training.state import Folder, State
 
@@ -45,7 +45,7 @@ def supervise(job: Job, state: State, plan: Segment | End | None = None) -> Stat
         plan: what is done first; by default what follows from the state.
 
     Raises:
-        DeploytkError: what a segment's process refused to train; the state is failed then.
+        DeploytkError: a segment's process refused to train it; the state is as before that segment then.
     """
     plan = plan or following(job, state)
     while isinstance(plan, Segment):
@@ -84,11 +84,10 @@ def _lost_outcome(job: Job, state: State) -> Outcome | None:
     last, best, patience = kept.last, kept.best, job.profile.train.patience
     if last is None or last.epoch < cut_off.segment.first_epoch:
         return None
-    for told in events.read(job.folder.events):
-        ours = told["event"] == "advice" and told["time"] >= (cut_off.began or 0)
-        if ours and told.get("auto") and told.get("epoch") == last.epoch:
-            changes = tuple(sorted((str(k), float(v)) for k, v in told["changes"].items()))
-            return Outcome(ended="rule", reached=last.epoch, reason=told["reason"], changes=changes)
+    for advice in _advice(job, cut_off, kept):
+        if advice["auto"]:
+            changes = tuple(sorted((str(k), float(v)) for k, v in advice["changes"].items()))
+            return Outcome(ended="rule", reached=last.epoch, reason=advice["reason"], changes=changes)
     trained = kept.entries[-1].epoch
     if patience and best and trained - best.epoch >= patience:
         why = f"no better epoch since {best.epoch}: stopped early after epoch {trained} (patience {patience})"
@@ -96,23 +95,38 @@ def _lost_outcome(job: Job, state: State) -> Outcome | None:
     return None
 
 
-def _trained(job: Job, state: State, segment: Segment) -> tuple[State, End | None]:
+def _advice(job: Job, cut_off: Step, kept: Shelf) -> list[dict[str, Any]]:
+    """What the phase rules say after the last epoch: what the cut-off process has told, else looked at again."""
+    trained = kept.entries[-1].epoch
+    told = [
+        event
+        for event in events.read(job.folder.events)
+        if event["event"] == "advice" and event["time"] >= (cut_off.began or 0) and event.get("epoch") == trained
+    ]
+    if told:
+        return told
+    fresh = list(phases.advice(job.profile.rules, kept.entries, job.folder.events))
+    for advice in fresh:
+        job.tell("advice", **advice)
+    return fresh
+
+
+def _trained(job: Job, before: State, segment: Segment) -> tuple[State, End | None]:
     """(the state after one segment, the end where it must not be followed by another)."""
-    state = state.with_segment(segment)
+    state = before.with_segment(segment)
     _write(job, state)
     job.tell("segment", number=len(state.steps), **as_dict(segment))
-    began, ended, refused = time.monotonic(), None, None
+    began, ended = time.monotonic(), None
     try:
         outcome = job.launch(segment, len(state.steps))
     except Hopeless as error:
         outcome, ended = error.outcome, End(ok=False, reason=error.outcome.reason)
     except DeploytkError as error:
-        outcome, refused = Outcome(ended="crash", reached=reached(job), reason=error.message), error
+        # Refused is not begun: once the reason is gone, the same command goes on from here.
+        _write(job, replace(before, reason=error.message))
+        job.tell("end", ok=False, reason=error.message)
+        raise
     state = state.with_outcome(outcome, time.monotonic() - began)
-    if refused is not None:
-        _write(job, replace(state, status="failed", reason=refused.message))
-        job.tell("end", ok=False, reason=refused.message)
-        raise refused
     _write(job, state)
     job.tell("outcome", **as_dict(outcome))
     return state, ended

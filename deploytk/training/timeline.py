@@ -43,10 +43,10 @@ def attempts(state: State) -> int:
 
 def oom_ledger(state: State, device: str) -> list[dict[str, Any]]:
     """Each time memory ran out: when, where, and what was done about it."""
-    after = (*state.steps[1:], None)
+    after: list[Step | None] = [*state.steps[1:], None]
     return [
         _memory_row(step, following, device)
-        for step, following in zip(state.steps, after, strict=True)
+        for step, following in zip(state.steps, after, strict=False)
         if step.outcome and step.outcome.ended == "oom"
     ]
 

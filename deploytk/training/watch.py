@@ -108,6 +108,8 @@ class Watch:
             self.events.tell("checkpoint", epoch=kept.epoch, file=kept.file, best=kept == best)
         self._wishes(facts)
         self._patience(facts.epoch)
+        if facts.epoch < self.segment.last_epoch:
+            self.phase("step")  # what goes wrong from here on belongs to the next epoch
         return facts.epoch >= self.segment.last_epoch
 
     def outcome(self, ended: Ending, reason: str, **more: Any) -> Outcome:
