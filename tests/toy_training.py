@@ -11,7 +11,7 @@ from deploytk.training.segments import as_dict, first
 
 def profile(name: str = "toy", **sections: Any) -> Profile:
     """A profile of six short epochs; `train={...}`, `guard={...}` ... are set on top."""
-    train = {"epochs": 6, "imgsz": 64, "batch": 16, "lr0": 0.02, "device": "cpu", **sections.pop("train", {})}
+    train = {"epochs": 6, "imgsz": 64, "batch": 16, "lr0": 0.005, "device": "cpu", **sections.pop("train", {})}
     return Profile.model_validate({"name": name, "backend": "toy", "train": train, **sections})
 
 

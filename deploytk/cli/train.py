@@ -12,6 +12,7 @@ import click
 
 from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import overrides, training
+from deploytk.errors import InputError
 
 if TYPE_CHECKING:
     from deploytk.profile import Profile
@@ -56,7 +57,7 @@ def going_on(command: Any) -> Any:
 def how(*, resume: bool, restart: bool) -> Any:
     """What `--resume` and `--restart` say: auto, resume or restart."""
     if resume and restart:
-        raise click.UsageError("--resume goes on with a training, --restart removes it: give one of them")
+        raise InputError("--resume goes on with a training, --restart removes it: give one of them")
     return "resume" if resume else "restart" if restart else "auto"
 
 
@@ -104,7 +105,7 @@ def train(
 
     wanted, which = how(resume=resume, restart=restart), _one(name, named)
     if mode != "full" and wanted != "auto":
-        raise click.UsageError(f"--mode {mode} has no training to {wanted}")
+        raise InputError(f"--mode {mode} has no training to {wanted}")
     profile = profile_loading.load(which, overrides(**values))
     folder = out or Path("runs") / profile.name
     with progress(f"training {profile.name}") as listen, told_how_to_go_on(folder):
@@ -115,9 +116,9 @@ def train(
 
 def _one(name: str | None, named: str | None) -> str:
     if name and named:
-        raise click.UsageError(f"two profiles: {name} and --profile {named}")
+        raise InputError(f"two profiles: {name} and --profile {named}")
     if not (name or named):
-        raise click.UsageError("Missing argument 'PROFILE'.")
+        raise InputError("Missing argument 'PROFILE': a profile's name, or a YAML file")
     return str(name or named)
 
 

@@ -25,7 +25,8 @@ def fresh(profile: Profile) -> Tensors:
     """The tensors that a training starts with; another architecture or activation has others."""
     told = f"{profile.train.seed}/{profile.model.model_dump_json()}"
     random = np.random.default_rng(int(hashlib.sha256(told.encode()).hexdigest()[:8], 16))
-    return {"weight": random.normal(0.0, 0.1, 3), "velocity": np.zeros(3)}
+    away = np.array([-0.4, 0.4, 0.4])  # it begins by being wrong, so that there is something to learn for a while
+    return {"weight": away + random.normal(0.0, 0.1, 3), "velocity": np.zeros(3)}
 
 
 def scores(tensors: Tensors, inputs: np.ndarray) -> np.ndarray:
