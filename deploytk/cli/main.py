@@ -66,7 +66,7 @@ def cli() -> None:
     """From a trained model to a proven verdict on its target.
 
     \b
-    deploytk train --profile npu-level4-relu --data DATA.yaml --out RUN
+    deploytk train npu-level4-relu --data DATA.yaml --out RUN
     deploytk export RUN --target npu
     deploytk bench RUN/export/model.onnx --batches 1..64 --budget 50ms
 

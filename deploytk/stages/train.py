@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,7 +51,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
     if made is not None:
         run.save_profile(profile)
         return _report(profile, made, run, findings, how_trained="unchanged, not trained again", skipped=True)
-    with run.alone():
+    with run.alone(), _disk_full_told(profile, run):
         train_begin.require_same(run, wanted, how)
         made, how_trained = _trained(profile, run, wanted, how, listen)
     return _report(profile, made, run, findings, how_trained=how_trained, skipped=False)
@@ -82,19 +84,26 @@ def _trained(
     plan = train_begin.plan(job, run, state, how, more_patience=patience)
     try:
         state = supervise(job, state, plan)
-        if state.status == "failed":
-            raise train_errors.failed(run, profile, state)
-        made = _finished(profile, run, wanted, state, listen)
     except (RuleFailed, MissingDependency, InputError) as refused:
         train_errors.refused(run, profile, refused)
         raise
+    if state.status == "failed":
+        raise train_errors.failed(run, profile, state)
+    made = _finished(profile, run, wanted, state, listen)
+    new = state.steps[before:]
+    resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
+    return made, resumed or ("finished, all epochs were there" if before else "trained")
+
+
+@contextmanager
+def _disk_full_told(profile: Profile, run: RunFolder) -> Iterator[None]:
+    """Say what is kept where the disk is too full for what is written in the block."""
+    try:
+        yield
     except OSError as error:
         if not deaths.says_disk_full(str(error), run.path, 0):
             raise
         raise train_errors.disk_full(run, profile, str(error)) from error
-    new = state.steps[before:]
-    resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
-    return made, resumed or ("finished, all epochs were there" if before else "trained")
 
 
 def _finished(profile: Profile, run: RunFolder, wanted: Settings, state: State, listen: Listener | None) -> Artifact:
@@ -105,7 +114,7 @@ def _finished(profile: Profile, run: RunFolder, wanted: Settings, state: State, 
         told = replace(state, status="failed", reason=error.message)
         told.write(Folder(run=run.path))
         raise train_errors.failed(run, profile, told) from error
-    summary |= {"timeline": timeline.rows(state), "attempts": timeline.attempts(state)}
+    summary |= {"ended": state.reason, "attempts": timeline.attempts(state), "timeline": timeline.rows(state)}
     write_json(run.path / "training_summary.json", plain(summary))
     return Artifact.record(
         run.model,
@@ -142,7 +151,8 @@ def _report(
     summary = json.loads((run.path / "training_summary.json").read_text(encoding="utf-8"))
     findings = [*findings, *(Finding(**f) for f in summary.get("findings", ()))]
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in made.metrics.items())
-    reason = f"{profile.name}: {how_trained}: {len(summary.get('epochs', ()))} epochs, {metrics}"
+    early = f" ({summary['ended']})" if "stopped early" in summary.get("ended", "") else ""
+    reason = f"{profile.name}: {how_trained}: {len(summary.get('epochs', ()))} epochs{early}, {metrics}"
     # Weights that are finite but find nothing are no success, and after a few epochs no failure either.
     unlearned = tuple(f.message for f in findings if f.rule == NOTHING_LEARNED)
     verdict = Verdict(status="inconclusive" if unlearned else "pass", reasons=(*unlearned, *_troubles(summary), reason))

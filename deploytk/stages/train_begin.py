@@ -48,14 +48,17 @@ def require_same(run: RunFolder, wanted: Settings, how: How) -> None:
         if how == "resume":
             raise InputError(f"{run.path}: no training to resume here; start one without --resume")
         if run.model.is_file():
-            _refuse_other(run, train_settings.of_model(run), wanted.all)
+            old = train_settings.of_model(run)
+            _refuse_other(run, differences(old, wanted.all) if old else [])
         return
     standing = train_settings.standing(run)
     if standing is None:
         raise InputError(f"{run.path}: a training without its settings.json stands here; {_WAYS}")
     old, new = ({**s.shape, "data": s.data} for s in (standing, wanted))
-    if differences(old, new):
-        _refuse_other(run, old, new)
+    # The device that a training has begun on may be gone: who asks goes on with another.
+    told = [d for d in differences(old, new) if how != "resume" or not d.startswith("train.device:")]
+    if told:
+        _refuse_other(run, told)
     if how == "resume":
         _refuse_shorter(run, state, wanted)
         return
@@ -69,11 +72,10 @@ _WAYS = "give another --out, or train anew with --restart"
 _WAYS_ON = f"go on all the same with --resume, {_WAYS}"
 
 
-def _refuse_other(run: RunFolder, old: dict[str, object], new: dict[str, object]) -> None:
-    told = differences(old, new)
+def _refuse_other(run: RunFolder, told: list[str]) -> None:
     shown = "; ".join(told[:8]) + (f"; and {len(told) - 8} more" if len(told) > 8 else "")
-    what = f"with other settings ({shown})" if old and told else "that deploytk does not know the settings of"
-    raise InputError(f"{run.path}: a training {what} stands here; {_WAYS}")
+    what = f"a training with other settings ({shown})" if told else "a model of which deploytk has no training"
+    raise InputError(f"{run.path}: {what} stands here; {_WAYS}")
 
 
 def _refuse_shorter(run: RunFolder, state: State, wanted: Settings) -> None:

@@ -110,7 +110,15 @@ class Child:
         if self._disk_full(error):
             free = megabytes(deaths.free_bytes(self.folder.checkpoints))
             reason = f"the disk is full: {free} are free in {self.folder.checkpoints} ({error.cause})"
+        if ended == "timeout":
+            reason = f"{reason} ({self._limit()})"
         return Outcome(ended=ended, reached=kept, reason=reason)
+
+    def _limit(self) -> str:
+        """The key of the profile that says how long it might take."""
+        if time.monotonic() >= self.until:
+            return "train.timeout_s"
+        return f"limits.{self.ear.phase if self.ear.phase in ('load', 'first_step') else 'step'}_s"
 
     def _disk_full(self, error: StepFailed) -> bool:
         sizes = [path.stat().st_size for path in self.folder.checkpoints.glob("epoch_*.pt")]

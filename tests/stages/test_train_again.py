@@ -119,6 +119,14 @@ def test_one_that_was_stopped_early_goes_on_with_more_patience_and_not_without(t
 
 
 @pytest.mark.usefixtures("toy")
+def test_another_device_is_gone_on_with_only_when_asked(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(profile(), run)
+    refused(run, r"train\.device: cpu -> 1", train={"device": "1"})
+    assert train(profile(train={"device": "1", "epochs": 7}), run, how="resume").verdict.status == "pass"
+
+
+@pytest.mark.usefixtures("toy")
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training to resume here"):
         train(profile(), tmp_path / "run", how="resume")
@@ -157,7 +165,7 @@ def test_a_model_without_a_training_beside_it_is_not_overwritten(tmp_path: Path)
     run = tmp_path / "run"
     run.mkdir()
     (run / "model.pt").write_bytes(b"somebody's")
-    refused(run, "does not know the settings of")
+    refused(run, "a model of which deploytk has no training")
     assert train(profile(), run, how="restart").verdict.status == "pass"
 
 

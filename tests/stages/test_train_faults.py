@@ -143,7 +143,7 @@ def test_a_hang_is_ended_and_its_phase_is_named(
     calm(fault)
     error = failed(tmp_path / "run", limits=limits)
     assert endings(tmp_path / "run") == ["timeout"]
-    assert f"without a sign of life in phase {phase}" in error.reasons[0]
+    assert f"without a sign of life in phase {phase} (limits.{phase}_s)" in error.reasons[0]
 
 
 def test_a_hang_in_a_later_epoch_goes_on_from_the_last_checkpoint(
@@ -158,7 +158,7 @@ def test_a_hang_in_a_later_epoch_goes_on_from_the_last_checkpoint(
 def test_the_time_for_the_whole_training_is_an_end_that_can_be_gone_on_from(calm: Faults, tmp_path: Path) -> None:
     calm("hang@3")
     error = failed(tmp_path / "run", train={"timeout_s": 3.0})
-    assert "stopped after" in error.reasons[0]
+    assert "(train.timeout_s)" in error.reasons[0]
     assert endings(tmp_path / "run") == ["timeout"]
     train(profile(), tmp_path / "run", how="resume")
     assert endings(tmp_path / "run") == ["timeout", "done"]

@@ -183,9 +183,11 @@ def _killed_at(number: int, wanted: Profile, run: Path, *, done: bool) -> bool:
     """Train in a forked process that is killed at its `number`th write, half written or just done; whether it was."""
     pid = os.fork()
     if not pid:
-        _kill_at_write(number, done=done)
-        trained(wanted, run)
-        os._exit(0)
+        try:
+            _kill_at_write(number, done=done)
+            trained(wanted, run)
+        finally:
+            os._exit(0)  # never back into pytest
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
 
 
