@@ -100,6 +100,16 @@ def test_a_killed_parent_leaves_no_child_behind(tmp_path: Path) -> None:
     subprocess.run(["kill", "-9", (tmp_path / "pid").read_text()], check=False, capture_output=True)
 
 
+def test_a_child_whose_parent_died_before_it_could_ask_to_die_with_it_does_nothing(tmp_path: Path) -> None:
+    call("adds", tmp_path, a=2, b=3)
+    argv = [sys.executable, "-m", "deploytk.worker", str(tmp_path / "step.task.json")]
+    (tmp_path / "step.result.json").unlink()
+    orphan = subprocess.run(argv, env={**os.environ, **ENV, "DEPLOYTK_PARENT": "1"}, capture_output=True, check=False)
+    assert (orphan.returncode, (tmp_path / "step.result.json").exists()) == (1, False)
+    by_hand = subprocess.run(argv, env={**os.environ, **ENV}, capture_output=True, check=False)
+    assert (by_hand.returncode, (tmp_path / "step.result.json").exists()) == (0, True)
+
+
 def test_a_child_that_falls_silent_in_a_phase_is_stopped_and_the_phase_is_named(tmp_path: Path) -> None:
     limits = {"load": 30.0, "first_step": 0.5}
     with pytest.raises(StepFailed, match=r"0\.5 s without a sign of life in phase first_step") as failed:

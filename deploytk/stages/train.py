@@ -46,8 +46,9 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
     backend = plugins.load("backends", profile.backend)
     findings = preflight(profile, backend)
     run, wanted = RunFolder(out), Settings.of(profile, backend)
-    train_begin.require_same(run, wanted, how)
     made = None if how == "restart" else finished(run.model, wanted.artifact_key)
+    if made is None or how == "resume":
+        train_begin.require_same(run, wanted, how)
     if made is not None:
         run.save_profile(profile)
         return _report(profile, made, run, findings, how_trained="unchanged, not trained again", skipped=True)

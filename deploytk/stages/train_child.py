@@ -72,6 +72,8 @@ class Child:
             DeploytkError: the process refused to train it.
         """
         self.ear.memory, self.ear.phase = deaths.Memory(), "load"
+        for largest in sorted(self._checkpoints(), key=lambda path: path.stat().st_size)[-1:]:
+            self.ear.disk(largest)
         try:
             return outcome_from(self._called(segment, number))
         except StepFailed as error:
@@ -121,8 +123,11 @@ class Child:
         return f"limits.{self.ear.phase if self.ear.phase in ('load', 'first_step') else 'step'}_s"
 
     def _disk_full(self, error: StepFailed) -> bool:
-        sizes = [path.stat().st_size for path in self.folder.checkpoints.glob("epoch_*.pt")]
+        sizes = [path.stat().st_size for path in self._checkpoints()]
         return deaths.says_disk_full(error.cause, self.folder.checkpoints, max(sizes, default=1 << 20))
+
+    def _checkpoints(self) -> list[Path]:
+        return list(self.folder.checkpoints.glob("epoch_*.pt"))
 
     def _hopeless(self, error: StepFailed) -> bool:
         return self._disk_full(error) or time.monotonic() >= self.until

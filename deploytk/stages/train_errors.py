@@ -15,6 +15,7 @@ from deploytk.training.shelf import Shelf
 from deploytk.training.state import Folder, State
 
 _TAIL = 200
+_DIED = "the last process that died:"
 
 
 def log_of(run: RunFolder, profile: Profile) -> Path:
@@ -45,11 +46,19 @@ def failed(run: RunFolder, profile: Profile, state: State) -> TrainingFailed:
     """The error of a training that has ended without success: why, what is kept, how to go on."""
     path = log_of(run, profile)
     reasons = (f"{profile.name}: training failed: {state.reason}", _kept(run, profile), ways_on(run))
-    before = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-    story = before.partition("\n\ntimeline\n")[0].rstrip()
-    _keep(path, f"{story}\n\ntimeline\n{timeline.table(state)}\n\n" + "\n".join(reasons) + "\n")
+    told = [*reasons, "", "timeline", timeline.table(state), "", _DIED, _story(path)]
+    _keep(path, "\n".join(told) + "\n")
     reasons = (*reasons[:2], f"{reasons[2]}; all of it: {path}")
     return TrainingFailed("\n".join(reasons), reasons=reasons)
+
+
+def _story(path: Path) -> str:
+    """What the log says of the last process that died, also where it was written out as a failure before."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "none"
+    return text.rpartition(f"\n{_DIED}\n")[2].rstrip()
 
 
 def refused(run: RunFolder, profile: Profile, error: DeploytkError) -> None:

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 
 from deploytk.cli import train as commands
 from deploytk.cli.main import cli
+from deploytk.errors import InputError
 from deploytk.training import state as states
 from deploytk.training.state import Folder
 
@@ -122,3 +123,13 @@ def test_ctrl_c_is_exit_130_and_the_same_command_goes_on(toy: Faults) -> None:
     assert code == 0
     assert "resumed at epoch" in told["reasons"][-1]
     assert Path("run/model.pt").exists()
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("flags", "how"), [([], "auto"), (["--restart"], "restart"), (["--resume"], "resume")])
+def test_run_trains_as_it_is_told(monkeypatch: pytest.MonkeyPatch, flags: list[str], how: str) -> None:
+    def train(*_args: Any, how: str) -> None:
+        raise InputError(f"told to {how}")
+
+    monkeypatch.setattr("deploytk.stages.run.train", train)
+    assert deploytk("run", "tiny", *flags)[1]["reasons"] == [f"told to {how}"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from toy_training import profile
 
-from deploytk.errors import InputError, MissingDependency
+from deploytk.errors import InputError, MissingDependency, TrainingFailed
 from deploytk.report import Finding
 from deploytk.stages.train import train
 from deploytk.training import state as states
@@ -104,6 +104,15 @@ def test_a_finished_training_is_resumed_to_more_epochs_in_one_curve(tmp_path: Pa
     assert state is not None
     assert state.steps[-1].segment.total_epochs == 9  # the learning rate's curve is that of the new whole
     assert train(profile(train={"epochs": 9}), run).sections["skipped"] == {"train": True}
+
+
+def test_the_model_asked_for_stands_also_where_going_beyond_it_has_failed(toy: Faults, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(profile(), run)
+    toy("nan@8*")
+    with pytest.raises(TrainingFailed):
+        train(profile(train={"epochs": 9}), run, how="resume")
+    assert train(profile(), run).sections["skipped"] == {"train": True}
 
 
 @pytest.mark.usefixtures("toy")
