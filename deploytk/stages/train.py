@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +54,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
         return _report(profile, made, run, findings, how_trained="unchanged, not trained again", skipped=True)
     with run.alone(), _disk_full_told(profile, run):
         train_begin.require_same(run, wanted, how)
-        made, how_trained = _trained(profile, run, wanted, how, listen)
+        made, how_trained = _trained(profile, run, wanted, how, listen, findings)
     return _report(profile, made, run, findings, how_trained=how_trained, skipped=False)
 
 
@@ -73,7 +73,7 @@ def preflight(profile: Profile, backend: Any) -> list[Finding]:
 
 
 def _trained(
-    profile: Profile, run: RunFolder, wanted: Settings, how: How, listen: Listener | None
+    profile: Profile, run: RunFolder, wanted: Settings, how: How, listen: Listener | None, findings: Sequence[Finding]
 ) -> tuple[Artifact, str]:
     """(the trained model, how it came about: "trained", "resumed at epoch 7")."""
     patience = how == "resume" and train_begin.more_patience(run, wanted)
@@ -83,6 +83,9 @@ def _trained(
     job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell)
     before = len(state.steps)
     plan = train_begin.plan(job, run, state, how, more_patience=patience)
+    for finding in findings:
+        if finding.severity == "warning" and not before:
+            job.tell("warning", reason=str(finding))  # now, not when the night is over
     try:
         state = supervise(job, state, plan)
     except (RuleFailed, MissingDependency, InputError) as refused:

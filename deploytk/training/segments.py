@@ -110,8 +110,11 @@ def _answer(profile: Profile, steps: Sequence[Step], outcome: Outcome, reached: 
     """The settings of the next segment by how the last one ended; its epochs are set afterwards."""
     segment = steps[-1].segment
     if outcome.ended == "done":
-        if reached >= profile.train.epochs:
+        # A last epoch that is far below the best is not kept; training it again would end the same.
+        if max(reached, segment.last_epoch) >= profile.train.epochs:
             return End(ok=True, reason=f"all {profile.train.epochs} epochs were trained")
+        if reached < segment.first_epoch:
+            return End(ok=False, reason=f"no epoch of {segment.first_epoch} to {segment.last_epoch} is kept")
         return replace(segment, reason="the next size" if profile.train.resize else "more epochs")
     if outcome.ended == "early_stop":
         if profile.train.epochs > segment.total_epochs:

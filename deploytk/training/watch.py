@@ -119,6 +119,11 @@ class Watch:
 
     def done(self) -> Outcome:
         """The outcome of a segment that was trained to its last epoch."""
+        last = self.shelf.entries[-1] if self.shelf.entries else None
+        if last and last.suspect and self.segment.last_epoch < self.segment.total_epochs:
+            # The next segment would begin by training this epoch again, to the same end.
+            why = f"the metric is {last.fitness:.4g} in epoch {last.epoch}, far below the best, before the next size"
+            return self.outcome("collapse", why)
         return self.outcome("done", f"trained to epoch {self.segment.last_epoch}")
 
     def out_of_memory(self, epoch: int, error: BaseException) -> Outcome:

@@ -14,6 +14,7 @@ from deploytk.errors import InputError, MissingDependency, TrainingFailed
 from deploytk.report import Finding
 from deploytk.stages.train import train
 from deploytk.training import state as states
+from deploytk.training.events import read
 from deploytk.training.shelf import Shelf
 from deploytk.training.state import Folder
 
@@ -167,6 +168,20 @@ def test_restart_removes_nothing_where_the_preflight_refuses(
     with pytest.raises(error, match="no such file"):
         train(profile(train={"lr0": 0.1}), run, how="restart")
     assert files(run) == before
+
+
+@pytest.mark.usefixtures("toy")
+def test_what_the_preflight_warns_of_is_said_before_the_training_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = [Finding(rule="DAT007", severity="warning", where="labels/a.txt:2", message="the same box twice")]
+    monkeypatch.setattr("toy_backend.checks.preflight", lambda _profile: said)
+    report = train(profile(), tmp_path / "run")
+    train(profile(train={"epochs": 7}), tmp_path / "run", how="resume")
+    told = list(read(Folder(run=tmp_path / "run").events))
+    assert [e["event"] for e in told].index("warning") < [e["event"] for e in told].index("segment")
+    assert [e["reason"] for e in told if e["event"] == "warning"] == ["labels/a.txt:2: the same box twice"]
+    assert [f.rule for f in report.findings] == ["DAT007"]
 
 
 @pytest.mark.usefixtures("toy")

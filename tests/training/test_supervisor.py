@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
+import tempfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from toy_training import profile
 
 from deploytk.errors import InputError, RuleFailed
@@ -101,6 +105,30 @@ def test_a_collapse_goes_back_to_before_it(toy: Faults, tmp_path: Path) -> None:
     assert not any(e["suspect"] for e in entries)
 
 
+def test_a_last_epoch_far_below_the_best_is_not_kept_and_not_trained_for_ever(toy: Faults, tmp_path: Path) -> None:
+    toy("collapse@6*")
+    state = trained(profile(), tmp_path)
+    assert (state.status, endings(state)) == ("done", ["done"])
+    shelf = Shelf(Folder(run=tmp_path).checkpoints, profile().keep)
+    assert shelf.last is not None
+    assert shelf.last.epoch == 5
+
+
+def test_an_epoch_far_below_the_best_before_the_next_size_is_a_collapse(toy: Faults, tmp_path: Path) -> None:
+    toy("collapse@4x2")
+    state = trained(profile(train={"resize": {"start": 32, "until": 5, "steps": 1}}), tmp_path)
+    assert endings(state) == ["collapse", "collapse", "done", "done"]
+    assert [s.segment.first_epoch for s in state.steps] == [1, 4, 4, 5]
+
+
+def test_a_loop_that_keeps_nothing_and_says_done_is_a_failure(tmp_path: Path) -> None:
+    def lies(segment: Segment, _number: int) -> Outcome:
+        return Outcome(ended="done", reached=segment.last_epoch, reason="trained")
+
+    state = trained(profile(train={"resize": {"start": 32, "until": 5, "steps": 1}}), tmp_path, lies)
+    assert (state.status, state.reason) == ("failed", "no epoch of 1 to 4 is kept")
+
+
 @pytest.mark.parametrize("epoch", [1, 3])
 def test_out_of_memory_halves_the_batch_and_keeps_the_images_per_step(toy: Faults, tmp_path: Path, epoch: int) -> None:
     toy(f"oom@{epoch}x2")
@@ -150,6 +178,31 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
     folder.state.write_text("{")
     with pytest.raises(InputError, match=r"state\.json: damaged"):
         states.read(folder)
+
+
+FAULTS = st.lists(
+    st.tuples(st.sampled_from(["nan", "collapse", "oom"]), st.integers(1, 6), st.integers(1, 5)), max_size=4
+)
+
+
+@pytest.mark.usefixtures("toy")
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(faults=FAULTS)
+def test_whatever_comes_the_plan_holds_together(faults: list[tuple[str, int, int]]) -> None:
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setenv("TOY_FAULTS", ",".join(f"{name}@{epoch}x{times}" for name, epoch, times in faults))
+        state = trained(profile(), Path(folder))
+        kept = [e.epoch for e in Shelf(Folder(run=Path(folder)).checkpoints, profile().keep).entries]
+        ledger = timeline.oom_ledger(state, "cpu")
+    assert kept == list(range(1, len(kept) + 1))
+    assert (state.status == "done") == (len(kept) == 6)
+    assert len(ledger) == endings(state).count("oom")
+    assert {s.segment.effective_batch for s in state.steps} == {16}
+    for before, step in pairwise(state.steps):
+        assert before.outcome is not None
+        assert step.segment.first_epoch == before.outcome.reached + 1
+        factor = 0.1 if before.outcome.ended in {"nan", "collapse"} else 1.0
+        assert step.segment.lr_scale == pytest.approx(before.segment.lr_scale * factor)
 
 
 #: Two image sizes, a rule that acts and early stopping: four ways to a next segment or the end.
