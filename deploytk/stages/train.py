@@ -47,7 +47,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
     if not hasattr(backend, "train_segment"):
         if how == "resume":
             raise InputError(f"--resume: the backend {profile.backend} does not train in segments yet and begins anew")
-        return train_whole.train(profile, out, listen)
+        return train_whole.train(profile, out, listen, anew=how == "restart")
     findings = preflight(profile, backend)
     run, wanted = RunFolder(out), Settings.of(profile, backend)
     made = None if how == "restart" else finished(run.model, wanted.artifact_key)

@@ -21,8 +21,11 @@ from deploytk.worker import Listener
 NOTHING_LEARNED = "TRN001"
 
 
-def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report:
+def train(profile: Profile, out: Path, listen: Listener | None = None, *, anew: bool = False) -> Report:
     """The report of a finished training; skipped, saying so, when the same training already stands in `out`.
+
+    Args:
+        anew: train also then.
 
     Raises:
         InputError: the preflight found an error; nothing was started or written.
@@ -39,7 +42,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None) -> Report
     versions = versions_of("deploytk", *backend.DISTRIBUTIONS)
     settings = training_settings(profile)
     key = stage_key("train", [backend.data_fingerprint(profile)], settings, versions)
-    made = finished(run.model, key)
+    made = None if anew else finished(run.model, key)
     if made is None:
         with run.alone():
             made = _train(profile, run, key=key, settings=settings, versions=versions, listen=listen)
