@@ -18,13 +18,6 @@ from deploytk.stages import parity_models, parity_steps
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def train_whole(profile: dict[str, Any], run: str) -> dict[str, Any]:
-    """Train the profile's model into the run folder in one go; the summary of the training."""
-    backend = plugins.load("backends", profile["backend"])
-    summary: dict[str, Any] = backend.train(profile, run)
-    return summary
-
-
 def train_segment(profile: dict[str, Any], run: str, segment: dict[str, Any]) -> dict[str, Any]:
     """Train one segment of the profile's model into the run folder; its outcome."""
     backend = plugins.load("backends", profile["backend"])

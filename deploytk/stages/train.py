@@ -17,7 +17,7 @@ from deploytk.files import plain, write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
-from deploytk.stages import train_begin, train_errors, train_whole
+from deploytk.stages import train_begin, train_errors
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train_begin import How
 from deploytk.stages.train_child import Child
@@ -44,12 +44,9 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
         TrainingFailed: training ended without a usable model.
     """
     backend = plugins.load("backends", profile.backend)
-    if not hasattr(backend, "train_segment"):
-        if how == "resume":
-            raise InputError(f"--resume: the backend {profile.backend} does not train in segments yet and begins anew")
-        return train_whole.train(profile, out, listen, anew=how == "restart")
     findings = preflight(profile, backend)
     run, wanted = RunFolder(out), Settings.of(profile, backend)
+    train_begin.refuse_own_weights(profile, run)
     made = None if how == "restart" else finished(run.model, wanted.artifact_key)
     if made is None or how == "resume":
         train_begin.require_same(run, wanted, how)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from deploytk.errors import InputError
+from deploytk.profile import Profile
 from deploytk.stages import train_errors, train_settings
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train_settings import Settings, differences
@@ -33,6 +34,19 @@ def removed(run: RunFolder) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+
+
+def refuse_own_weights(profile: Profile, run: RunFolder) -> None:
+    """Nothing, unless the pretrained weights lie where this training removes older ones.
+
+    Raises:
+        InputError: they do.
+    """
+    pretrained = profile.model.pretrained
+    if pretrained is not None and pretrained.resolve().is_relative_to(run.path.resolve()):
+        raise InputError(
+            f"model.pretrained: {pretrained} lies in {run.path}, which is written anew; give another --out"
+        )
 
 
 def require_same(run: RunFolder, wanted: Settings, how: How) -> None:

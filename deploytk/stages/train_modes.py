@@ -8,7 +8,7 @@ from typing import Any
 
 from deploytk import plugins, worker
 from deploytk.budget import Verdict
-from deploytk.errors import EXIT_INPUT, EXIT_PASS, InputError
+from deploytk.errors import EXIT_INPUT, EXIT_PASS
 from deploytk.measurement import Machine
 from deploytk.profile import Profile, Resize
 from deploytk.report import Finding, Report
@@ -53,14 +53,8 @@ def smoke(profile: Profile, out: Path, listen: Listener | None = None) -> Report
     """The report of two epochs with everything that the profile switches on, trained into `out`/smoke.
 
     Raises:
-        InputError: the backend does not train in segments.
         DeploytkError: what the real training would have ended with.
     """
-    if not hasattr(plugins.load("backends", profile.backend), "train_segment"):
-        raise InputError(
-            f"--mode smoke: the backend {profile.backend} does not train in segments yet; "
-            "try two epochs with --epochs 2 and another --out"
-        )
     folder = out / "smoke"
     train(_short(profile, 1), folder, listen, how="restart")
     report = train(_short(profile, 2), folder, listen, how="resume")

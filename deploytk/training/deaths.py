@@ -13,7 +13,9 @@ from deploytk.training.segments import Ending
 
 #: What the allocators of CUDA, of torch on the CPU, of C++ and of the kernel say.
 _MEMORY = re.compile(
-    r"out of memory|outofmemory|bad_alloc|memoryerror|(?:can.?t|cannot|failed to|unable to) allocate", re.IGNORECASE
+    r"out of memory|outofmemory|bad_alloc|memoryerror|(?:can.?t|cannot|failed to|unable to) allocate|"
+    r"CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED",
+    re.IGNORECASE,
 )
 _DISK = re.compile(r"no space left on device|disk quota exceeded", re.IGNORECASE)
 #: What torch says where it could not write all of a file, for whatever reason.

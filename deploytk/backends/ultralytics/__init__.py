@@ -11,13 +11,20 @@ from deploytk import plugins
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 
+#: The metric that trainings are compared by.
+PRIMARY = "mAP50_95"
+
+#: The switches of a profile's training that a detector has. R-Drop and dropout are for classifiers.
+TECHNIQUES = frozenset({"ema", "label_smoothing", "layer_lr", "resize", "clip_norm", "precision"})
+
 #: Whether `finetune_quantized` is there: then the INT8 ladder has a rung of quantization-aware training.
 FINETUNES_QUANTIZED = True
 
 _FUNCTIONS = {
     "preflight": "checks",
     "data_fingerprint": "checks",
-    "train": "training",
+    "train_segment": "training",
+    "finish_training": "finishing",
     "finetune_quantized": "finetuning",
     "describe": "checkpoint",
     "adopt": "checkpoint",

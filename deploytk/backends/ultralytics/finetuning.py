@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,13 +11,17 @@ from typing import Any
 
 from torch import nn
 
+from deploytk import worker
 from deploytk.backends.ultralytics import checkpoint as checkpoints
-from deploytk.backends.ultralytics import results, rounding, training
+from deploytk.backends.ultralytics import finishing, results, rounding, training
 from deploytk.backends.ultralytics.checks import view_of
+from deploytk.backends.ultralytics.foreign import unpickled
 from deploytk.backends.ultralytics.library import LOGGER
 from deploytk.backends.ultralytics.rounding import Feeds
 from deploytk.backends.ultralytics.trainer import Trainer
+from deploytk.errors import TrainingFailed
 from deploytk.profile import Profile
+from deploytk.training import segments
 
 #: Small steps from weights that are good already; no mosaic, as in the last epochs of the training itself.
 _SETTINGS = {"optimizer": "AdamW", "lr0": 3e-5, "lrf": 0.1, "warmup_epochs": 0.0, "mosaic": 0.0, "close_mosaic": 0}
@@ -49,12 +54,14 @@ def finetune_quantized(
     LOGGER.setLevel(logging.INFO)
     view = view_of(profile, run)
     told = checkpoints.payload(checkpoint)
-    settings = {**training.overrides(wanted, folder, view), "amp": False}  # rounding needs float32
+    part = segments.first(wanted)
+    # Rounding needs float32; what is gathered before a step is Ultralytics' affair here.
+    settings = {**training.overrides(wanted, folder, view, part), "nbs": part.effective_batch, "amp": False}
     trainer = _Trainer(wanted, settings, told, feeds, float_nodes)
-    training.run_in(folder, trainer)
-    model = training.best_of(trainer)
+    _run_in(folder, trainer)
+    model = _best_of(trainer)
     rounding.remove(model)
-    training.refuse_dead(model, folder)
+    finishing.refuse_dead(model, "best.pt")
     checkpoints.write({**told, "state_dict": checkpoints.tensors(model)}, out, like=model)
     rows = results.table(results.read(folder / "results.csv"))
     best = results.best(rows)
@@ -80,6 +87,7 @@ class _Trainer(Trainer):
         self.told, self.feeds, self.float_nodes, self.rounded = told, feeds, float_nodes, 0
         super().__init__(profile, overrides)
         self.add_callback("on_train_epoch_start", _calibrate)
+        self.add_callback("on_fit_epoch_end", _say_epoch)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
         """The network of the checkpoint, rounding."""
@@ -98,11 +106,52 @@ class _Trainer(Trainer):
         """Nothing: Ultralytics would fold the best network, and measure it without its rounding."""
 
 
+_ADVICE = "train fewer epochs with rounding (--qat-epochs)"
+
+
+def _run_in(folder: Path, trainer: _Trainer) -> None:
+    """Train into `folder`, and remove first what an earlier training left there.
+
+    Raises:
+        TrainingFailed: it diverged. Ultralytics raises about NaN, and that is no crash.
+    """
+    shutil.rmtree(folder / "weights", ignore_errors=True)
+    (folder / "results.csv").unlink(missing_ok=True)
+    (folder / "weights").mkdir(parents=True)
+    try:
+        with training.working_in(folder):
+            trainer.train()
+    except RuntimeError as error:
+        if "nan" in str(error).lower():
+            raise TrainingFailed(f"training diverged: {error}; {_ADVICE}") from error
+        raise
+
+
+def _best_of(trainer: _Trainer) -> nn.Module:
+    """The network of the best epoch.
+
+    Raises:
+        TrainingFailed: no epoch gave any.
+    """
+    if not trainer.best.is_file():
+        raise TrainingFailed(f"no epoch gave weights worth keeping (no best.pt); {_ADVICE}")
+    # Written by this very process a moment ago.
+    return unpickled(trainer.best)
+
+
 def _calibrate(trainer: _Trainer) -> None:
     """The ranges follow the weights: the target measures them on the finished network too."""
     rounding.calibrate(trainer.ema.ema, trainer.feeds, trainer.model)
 
 
 def _gentle(profile: Profile, epochs: int) -> Profile:
-    settings = {**_SETTINGS, "epochs": epochs, "patience": epochs}
+    settings = {**_SETTINGS, "epochs": epochs, "patience": epochs, "resize": None}
     return profile.model_copy(update={"train": profile.train.model_copy(update=settings)})
+
+
+def _say_epoch(trainer: _Trainer) -> None:
+    # Fires once more after the final validation, with an epoch that was never trained.
+    done = min(trainer.epoch + 1, trainer.epochs)
+    found = float(trainer.metrics.get("metrics/mAP50(B)") or 0.0)
+    loss = sum(float(v) for v in (trainer.tloss or {}).values())
+    worker.emit(done=done, total=trainer.epochs, text=f"epoch {done}: loss {loss:.3f}, mAP50 {found:.3f}")

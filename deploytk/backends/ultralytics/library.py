@@ -31,6 +31,7 @@ with contextlib.redirect_stdout(sys.stderr):
     from ultralytics.utils import LOGGER, ROOT, SETTINGS
     from ultralytics.utils.metrics import DetMetrics, box_iou
     from ultralytics.utils.nms import non_max_suppression
+    from ultralytics.utils.torch_utils import unwrap_model
 
 # It replaces this for the whole process by one that installs packages when it meets an unknown format.
 Image.open = _image_open
@@ -53,4 +54,5 @@ __all__ = [
     "box_iou",
     "build_yolo_dataset",
     "non_max_suppression",
+    "unwrap_model",
 ]

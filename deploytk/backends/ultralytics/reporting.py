@@ -34,11 +34,11 @@ def markdown(summary: dict[str, Any]) -> str:
         "|---" * len(_METRICS) + "|",
         "| " + " | ".join(_cell(summary["metrics"].get(m)) for m in _METRICS) + " |",
         "",
-        "Metrics of best.pt on the validation split, measured after training.",
+        "Metrics of model.pt on the validation split, measured after training.",
         "",
     ]
     lines += [f"- **{f['severity']}** {f['where']}: {f['message']}; {f['fix']}" for f in summary["findings"]]
-    lines += ["", "## Activations", "", "| section | found in best.pt |", "|---|---|"]
+    lines += ["", "## Activations", "", "| section | found in model.pt |", "|---|---|"]
     lines += [f"| {s} | {_counted(kinds)} |" for s, kinds in summary["activations"].items()]
     lines += [
         "",

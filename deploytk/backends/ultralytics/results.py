@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from deploytk.files import write_text
 
 #: results.csv column -> our name.
 METRICS = {
@@ -40,6 +44,31 @@ def table(rows: list[dict[str, float | None]]) -> list[dict[str, float | None]]:
         out["lr"] = row.get("lr/pg0")
         told.append(out)
     return told
+
+
+def metrics_of(told: Mapping[str, Any]) -> dict[str, float]:
+    """Ultralytics' metrics under our names, its validation losses as val_box_loss ..."""
+    named = {name: float(told[column]) for column, name in METRICS.items() if column in told}
+    return named | {k.replace("/", "_"): float(v) for k, v in told.items() if k.endswith("_loss")}
+
+
+def seconds(path: Path) -> float:
+    """How long the epochs in the file took together."""
+    rows = read(path)
+    return float(rows[-1].get("time") or 0.0) if rows else 0.0
+
+
+def cut(path: Path, epochs: int) -> None:
+    """Leave the rows of the first so many epochs, each once; a line that a kill has torn goes too."""
+    if not path.is_file():
+        return
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    by_epoch = {int(float(line.split(",")[0])): line for line in lines if line.count(",") == header.count(",")}
+    kept = [line for epoch, line in sorted(by_epoch.items()) if epoch <= epochs]
+    if kept:
+        write_text(path, "\n".join([header, *kept]) + "\n")
+    else:
+        path.unlink()
 
 
 def best(rows: list[dict[str, float | None]]) -> dict[str, float | None] | None:

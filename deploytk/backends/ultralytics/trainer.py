@@ -6,7 +6,6 @@ from typing import Any
 
 from torch import nn
 
-from deploytk import worker
 from deploytk.backends.ultralytics import activations, checkpoint, network
 from deploytk.backends.ultralytics.library import DetectionTrainer, build_yolo_dataset
 from deploytk.errors import InputError
@@ -25,8 +24,6 @@ class Trainer(DetectionTrainer):  # type: ignore[misc, unused-ignore]
         self.grafted: dict[str, Any] = {}
         super().__init__(overrides=overrides)
         self.add_callback("on_pretrain_routine_end", _assert_activations)
-        self.add_callback("on_train_start", _say_start)
-        self.add_callback("on_fit_epoch_end", _say_epoch)
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> nn.Module:  # noqa: ARG002
         """The network of the profile, pretrained weights grafted first and activations set after."""
@@ -37,7 +34,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc, unused-ignore]
             self.grafted = {"from": wanted.pretrained.name, **graft(model, source)}
             network.dress(model, wanted.arch, wanted.scale, self.kinds, self.slope, where="after pretrained weights")
         model.names = self.data["names"]
-        _note_activation(model, self.kinds, self.slope)
+        note_activation(model, self.kinds, self.slope)
         return model
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
@@ -63,7 +60,7 @@ def graft(model: nn.Module, source: nn.Module) -> dict[str, int]:
     return {"tensors": len(fitting), "of": len(mine)}
 
 
-def _note_activation(model: nn.Module, kinds: dict[Any, ActivationKind], slope: float) -> None:
+def note_activation(model: nn.Module, kinds: dict[Any, ActivationKind], slope: float) -> None:
     """Write a uniform activation into the model's own YAML, so that the stock trainer rebuilds best.pt as it is."""
     written = {
         "relu": "nn.ReLU()",
@@ -78,15 +75,3 @@ def _note_activation(model: nn.Module, kinds: dict[Any, ActivationKind], slope: 
 def _assert_activations(trainer: Trainer) -> None:
     for model, name in ((trainer.model, "the model in training"), (trainer.ema.ema, "its moving average")):
         activations.require(model, trainer.backbone, trainer.kinds, trainer.slope, name)
-
-
-def _say_start(trainer: Trainer) -> None:
-    worker.emit(done=0, total=trainer.epochs, text=f"training on {len(trainer.train_loader.dataset)} images")
-
-
-def _say_epoch(trainer: Trainer) -> None:
-    # Fires once more after the final validation, with an epoch that was never trained.
-    done = min(trainer.epoch + 1, trainer.epochs)
-    found = float(trainer.metrics.get("metrics/mAP50(B)") or 0.0)
-    loss = sum(float(v) for v in (trainer.tloss or {}).values())
-    worker.emit(done=done, total=trainer.epochs, text=f"epoch {done}: loss {loss:.3f}, mAP50 {found:.3f}")

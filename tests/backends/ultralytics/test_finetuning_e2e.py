@@ -30,7 +30,7 @@ class Run:
         profile = Profile.model_validate({**told, "model": {"activation": {"kind": "relu"}}})
         self.profile = profile.model_dump(mode="json", by_alias=True)
         self.folder, self.model, self.out = folder, folder / "model.pt", folder / "export" / "qat.pt"
-        backend.train(self.profile, str(folder))
+        train(profile, folder)
         self.out.parent.mkdir()
 
     def feeds(self) -> Iterator[np.ndarray]:

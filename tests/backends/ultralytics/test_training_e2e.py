@@ -14,11 +14,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics is not installed")
 
-from deploytk import worker  # noqa: E402
 from deploytk.backends import ultralytics as backend  # noqa: E402
 from deploytk.backends.ultralytics import checkpoint, foreign  # noqa: E402
 from deploytk.errors import InputError, ParityFailed, TrainingFailed  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
+from deploytk.stages.train import train  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -34,7 +34,7 @@ def raw(data: Path, **changes: Any) -> dict[str, Any]:
     model = {"activation": {"kind": "relu", "sections": ["backbone"]}}
     told = {"name": "tiny", "data": {"path": data}, "train": train, "model": model}
     for key, value in changes.items():
-        told[key] = {**told[key], **value}
+        told[key] = {**told.get(key, {}), **value}
     return Profile.model_validate(told).model_dump(mode="json", by_alias=True)
 
 
@@ -57,18 +57,13 @@ def cells(tmp_path_factory: pytest.TempPathFactory, data_dir: Path) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> dict[str, Any]:
     """A finished run with ReLU in the backbone only, with what was heard and seen on the way."""
     home = tmp_path_factory.mktemp("train")
-    before, heard = hashes(cells), []
+    before, heard, run = hashes(cells), [], home / "run"
     profile = raw(cells)
-    summary = worker.call(
-        "deploytk.backends.ultralytics:train",
-        {"profile": profile, "run": str(home / "run")},
-        logs=home / "run" / "logs",
-        name="train",
-        timeout_s=300,
-        listen=heard.append,
-        env={"OMP_NUM_THREADS": "1", "HOME": str(home / "home"), "MPLCONFIGDIR": str(home / "mpl")},
-    )
-    run = home / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"OMP_NUM_THREADS": "1", "HOME": home / "home", "MPLCONFIGDIR": home / "mpl"}.items():
+            patch.setenv(name, str(value))
+        report = train(Profile.model_validate(profile), run, heard.append)
+    summary = report.sections["train"]
     return {"run": run, "profile": profile, "summary": summary, "heard": heard, "before": before, "home": home}
 
 
@@ -92,9 +87,10 @@ def test_the_run_folder_holds_the_model_and_the_reports(trained: dict[str, Any])
 
 
 def test_progress_is_told_epoch_by_epoch(trained: dict[str, Any]) -> None:
-    done = [event["done"] for event in trained["heard"]]
-    assert done == sorted(done) and done[-1] == 8
-    assert all(event["total"] == 8 for event in trained["heard"])
+    told = [e["epoch"] for e in trained["heard"] if e["event"] == "epoch"]
+    assert told == list(range(1, 9))
+    phases = [e["phase"] for e in trained["heard"] if e["event"] == "phase"]
+    assert phases[0] == "first_step" and {"step", "validate", "save", "finish"} <= set(phases)
 
 
 def test_a_partial_level_survives_training_and_reloading(trained: dict[str, Any]) -> None:
@@ -183,8 +179,13 @@ def test_a_training_that_diverges_fails_and_leaves_no_model(
     told = torch.load(trained["run"] / "model.pt", weights_only=True)
     told["state_dict"]["model.5.conv.weight"][0, 0] = float("nan")
     torch.save(told, tmp_path / "poisoned.pt")
-    wild = raw(cells, train={"epochs": 1, "imgsz": 64}, model={"pretrained": str(tmp_path / "poisoned.pt")})
-    with pytest.raises(TrainingFailed, match="NaN or all zero") as raised:
+    wild = raw(
+        cells,
+        train={"epochs": 1, "imgsz": 64},
+        model={"pretrained": str(tmp_path / "poisoned.pt")},
+        guard={"max_rollbacks": 1},
+    )
+    with pytest.raises(TrainingFailed, match="1 rollbacks did not help") as raised:
         call(wild, tmp_path / "run")
     assert raised.value.exit_code == 7
     assert not (tmp_path / "run" / "model.pt").exists()
@@ -194,17 +195,10 @@ def test_weights_in_the_run_folder_are_not_removed_before_they_are_read(trained:
     model = trained["run"] / "model.pt"
     again = raw(Path(trained["profile"]["data"]["path"]), model={"pretrained": str(model)})
     with pytest.raises(InputError, match="give another --out"):
-        backend.train(again, str(trained["run"]))
+        call(again, trained["run"])
     assert model.is_file()
 
 
 def call(profile: dict[str, Any], run: Path) -> dict[str, Any]:
-    told: dict[str, Any] = worker.call(
-        "deploytk.backends.ultralytics:train",
-        {"profile": profile, "run": str(run)},
-        logs=run / "logs",
-        name="train",
-        timeout_s=300,
-        env={"OMP_NUM_THREADS": "1"},
-    )
+    told: dict[str, Any] = train(Profile.model_validate(profile), run).sections["train"]
     return told
