@@ -42,6 +42,10 @@ class SegmentTrainer(Trainer):
         ):
             self.add_callback(event, answer)
 
+    def check_resume(self, overrides: dict[str, Any]) -> None:  # noqa: ARG002
+        """Have the curve of the epochs before kept; Ultralytics' own way of resuming is not used."""
+        self.resume, self.args.resume = False, self.segment.first_epoch > 1
+
     def build_optimizer(self, model: nn.Module, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         """The optimizer of the profile, its groups split by section where they learn at different rates."""
         optimizer = super().build_optimizer(model, *args, **kwargs)
