@@ -81,6 +81,7 @@ class _Reader:
         if self.last is None or self.last not in self.rows:
             return
         numbers = [value for word in words if (value := number(word)) is not None]
+        names: tuple[str, ...]
         if self.classify and len(numbers) >= 2:
             names, numbers = ("top1", "top5"), numbers[:2]
         else:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from deploytk.training.diagnosis.values import Point, Series
 
@@ -72,7 +73,7 @@ def _smooth(values: Sequence[float]) -> tuple[float, ...]:
 def _noise(values: Sequence[float]) -> float:
     if len(values) < 4:
         return 0.0
-    steps = [b - a for a, b in zip(values, values[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(values)]
     middle = statistics.median(steps)
     return _MAD * statistics.median(abs(s - middle) for s in steps) / math.sqrt(2)
 

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from deploytk.training.diagnosis import settings
@@ -102,7 +103,7 @@ def rows_of(entries: Sequence[Entry]) -> tuple[list[Row], list[Note], Unit]:
 def _as_epochs(rows: list[Row], epochs: Mapping[float | None, float | None]) -> tuple[list[Row], Unit]:
     """The rows numbered by epoch where each has one of its own, else by step (epochs are logged rounded)."""
     known = [e for row in rows if (e := epochs.get(row.epoch)) is not None and math.isfinite(e)]
-    if len(known) != len(rows) or any(b <= a for a, b in zip(known, known[1:], strict=False)):
+    if len(known) != len(rows) or any(b <= a for a, b in pairwise(known)):
         return rows, "step"
     return [replace(row, epoch=e) for row, e in zip(rows, known, strict=True)], "epoch"
 

@@ -79,7 +79,7 @@ def _failed(curves: Curves) -> Diagnosis | None:
 
 def _ended_badly(curves: Curves) -> Diagnosis:
     """A run of deploytk that gave up: collapsed where that is why."""
-    trouble = [n for n in curves.said("trouble")]
+    trouble = list(curves.said("trouble"))
     seen = tuple(Evidence(where=n.where, text=n.text) for n in trouble[-3:])
     word: Word = "collapsed" if trouble else "failed"
     return _said(word, curves.reason or "the training ended without a model", *seen)
