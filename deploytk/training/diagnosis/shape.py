@@ -47,6 +47,10 @@ class Shape:
             count += 1
         return count
 
+    def noise_before(self, tail: int) -> float:
+        """The noise of all but the last `tail` points."""
+        return _noise(self.values[:-tail] if tail else self.values)
+
     def slope(self) -> tuple[float, float, int]:
         """How much one more point brings by the last third, the standard error of that, and how many points it has."""
         last = self.values[-max(5, len(self.values) // 3) :]
@@ -75,7 +79,10 @@ def _noise(values: Sequence[float]) -> float:
         return 0.0
     steps = [b - a for a, b in pairwise(values)]
     middle = statistics.median(steps)
-    return _MAD * statistics.median(abs(s - middle) for s in steps) / math.sqrt(2)
+    spread = _MAD * statistics.median(abs(s - middle) for s in steps)
+    # Of few points the median is a guess: the later steps, past the first rise, have a say too.
+    late = steps[len(steps) // 2 :]
+    return max(spread, math.sqrt(statistics.fmean(s * s for s in late))) / math.sqrt(2)
 
 
 def _line(values: Sequence[float]) -> tuple[float, float]:

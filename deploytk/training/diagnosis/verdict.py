@@ -109,6 +109,9 @@ def _tail(found: Shape) -> int:
     half, tenth = found.below(_HALF * found.peak), found.below(0.1 * found.peak)
     if half == len(found.values):
         return 0
+    fell = found.peak - max(found.values[-half:], default=0.0)
+    if half and fell < _SIGMAS * found.noise_before(half):
+        return 0
     if found.peak >= _LEARNED and (half >= 2 or (tenth == 1 and len(found.values) >= 5)):
         return half
     return half if found.peak >= 0.02 and tenth >= 3 else 0

@@ -121,7 +121,9 @@ def test_a_console_log_of_yolov5_counts_from_zero_and_ends_before_the_last_valid
         f"{head}     {i}/3     489M   0.06   0.03   0   1   640: 100%|█| 3/3\n    all   677   2449   0.8   0.5   0.{i}   0.1\n"
         for i in range(4)
     )
-    found = console_reader.parse(told + "4 epochs completed in 0.1 hours.\nValidating x\n all 677 2449 1 1 1 1\n", "log")
+    found = console_reader.parse(
+        told + "4 epochs completed in 0.1 hours.\nValidating x\n all 677 2449 1 1 1 1\n", "log"
+    )
     assert found is not None and found.planned == 4
     assert [row.values["metric/mAP50"] for row in found.rows] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert found.rows[0].values["gpu_mem_gib"] == pytest.approx(489 / 1024)

@@ -187,13 +187,11 @@ def test_real_logs_are_called_what_a_look_at_them_says(data_dir: Path, name: str
     assert of(reading.read(data_dir / "logs" / name)).word == REAL[name]
 
 
-rising = st.tuples(
-    st.integers(3, 120),  # epochs
-    st.floats(0.05, 0.95),  # where it ends
-    st.floats(0.02, 0.5),  # how fast
-    st.floats(0.0, 0.08),  # noise of an epoch, of the level
-    st.integers(0, 10**6),
-)
+def rising(noise: float) -> st.SearchStrategy[tuple[int, float, float, float, int]]:
+    """Epochs, where it ends, how fast, the noise of an epoch as a share of the level at most, a seed."""
+    return st.tuples(
+        st.integers(3, 120), st.floats(0.05, 0.95), st.floats(0.02, 0.5), st.floats(0.0, noise), st.integers(0, 10**6)
+    )
 
 
 def noisy(epochs: int, top: float, speed: float, noise: float, seed: int) -> list[float]:
@@ -203,15 +201,23 @@ def noisy(epochs: int, top: float, speed: float, noise: float, seed: int) -> lis
 
 
 @settings(max_examples=150, deadline=None)
-@given(rising, st.sampled_from(sorted(LAYOUTS)))
-def test_a_rising_noisy_curve_never_fails(made: tuple[int, float, float, float, int], layout: str) -> None:
-    epochs, top, speed, noise, seed = made
-    found = of(curves.parse(csv(noisy(epochs, top, speed, noise, seed), layout=layout), "results.csv"))
+@given(rising(0.2), st.sampled_from(sorted(LAYOUTS)))
+def test_a_rising_curve_with_much_noise_is_never_called_collapsed(
+    made: tuple[int, float, float, float, int], layout: str
+) -> None:
+    told = csv(noisy(*made), layout=layout)
+    assert word(told) in ("healthy", "early_stop", "degraded")
+
+
+@settings(max_examples=150, deadline=None)
+@given(rising(0.03), st.sampled_from(sorted(LAYOUTS)))
+def test_a_rising_curve_never_fails(made: tuple[int, float, float, float, int], layout: str) -> None:
+    found = of(curves.parse(csv(noisy(*made), layout=layout), "results.csv"))
     assert found.word in ("healthy", "early_stop"), found.reasons
 
 
 @settings(max_examples=150, deadline=None)
-@given(rising, st.integers(2, 20), st.floats(0.0, 0.2))
+@given(rising(0.08), st.integers(2, 20), st.floats(0.0, 0.2))
 def test_whatever_ends_far_below_a_learned_peak_has_collapsed(
     made: tuple[int, float, float, float, int], after: int, share: float
 ) -> None:
@@ -222,7 +228,9 @@ def test_whatever_ends_far_below_a_learned_peak_has_collapsed(
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=600), st.sampled_from(["", "csv", "console", "trainer"]), st.integers(0, 600))
-def test_any_bytes_are_refused_or_judged(tmp_path_factory: pytest.TempPathFactory, raw: bytes, into: str, at: int) -> None:
+def test_any_bytes_are_refused_or_judged(
+    tmp_path_factory: pytest.TempPathFactory, raw: bytes, into: str, at: int
+) -> None:
     told = {"": "", "csv": csv(GOOD), "console": console(GOOD[:3]), "trainer": trainer_state([{"loss": 1, "step": 1}])}
     base = told[into].encode()
     path = tmp_path_factory.mktemp("any", numbered=True) / "file"

@@ -126,7 +126,9 @@ def console(metric: Sequence[float], *, head: str = FALLEN_LOG, total: int = 150
         text += "\n      Epoch    GPU_mem   box_loss   cls_loss   dfl_loss  Instances       Size\n"
         text += f"\r{line}  0%|          | 0/85\x1b[K\r{line}100%|██████████| 85/85 [00:40<00:00,  2.1it/s]\n"
         text += "                 Class     Images  Instances      Box(P          R      mAP50  mAP50-95): 100%|███\n"
-        text += f"                   all         30       9000      0.5      0.4      {value:.4g}      {value / 1.4:.4g}\n"
+        text += (
+            f"                   all         30       9000      0.5      0.4      {value:.4g}      {value / 1.4:.4g}\n"
+        )
     return text
 
 
