@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +11,8 @@ from deploytk.training.diagnosis.values import Curves, Evidence, Note, Row
 from deploytk.training.diagnosis.verdict import Diagnosis, Word
 
 _MIB = 1024.0
+#: No setting of a training is so large.
+_ABSURD = 1e12
 #: What an optimizer begins with where nothing else is known.
 _USUAL = {"SGD": 0.01, "RMSProp": 0.001}
 _NAMES = {
@@ -81,7 +82,7 @@ class Case:
         value = self.curves.setting(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        return float(value) if math.isfinite(value) and value > 0 else None
+        return float(value) if 0 < value < _ABSURD else None  # also where it is NaN
 
     def whole(self, name: str) -> int | None:
         """A setting that is a whole number above zero, of at most six digits."""

@@ -44,7 +44,7 @@ def _data(told: Any) -> dict[str, Any]:
 def _fitting(item: tuple[str, Any]) -> tuple[str, Any]:
     """A setting as a profile has it; None where a profile cannot have it (batch -1, optimizer Adan)."""
     name, value = item
-    value = int(value) if isinstance(value, float) and value == int(value) and abs(value) < 1e9 else value
+    value = int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e9 else value
     if name == "imgsz" and isinstance(value, int):
         value = -(-value // 32) * 32
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from deploytk.errors import InputError
 from deploytk.training.diagnosis import console, curves, run, settings, trainer_state
 from deploytk.training.diagnosis.text import text_of
-from deploytk.training.diagnosis.values import Curves, Setting
+from deploytk.training.diagnosis.values import Curves
 
 _WANTED = "a run folder, a results.csv, a console log, or a trainer_state.json"
 
@@ -51,9 +51,4 @@ def _of_file(path: Path) -> Curves:
     if found is None:
         raise InputError(f"{path}: no log of a training; give {_WANTED}")
     known = {**settings.beside(path.parent), **found.settings}
-    return replace(found, settings=known, planned=found.planned or _epochs(known))
-
-
-def _epochs(known: dict[str, Setting]) -> float | None:
-    told = known.get("epochs")
-    return float(told.value) if told and isinstance(told.value, int | float) else None
+    return replace(found, settings=known, planned=found.planned or settings.planned(known))

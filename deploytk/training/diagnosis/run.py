@@ -36,9 +36,7 @@ def read(folder: Path) -> Curves:
     found = Curves(source=folder.name, kind="run", rows=kept, notes=(*_notes(told), *again))
     if not kept and table is not None:
         found = replace(found, rows=table.rows, notes=(*found.notes, *table.notes))
-    epochs = known.get("epochs")
-    planned = float(epochs.value) if epochs and isinstance(epochs.value, int | float) else None
-    return _with_state(replace(found, settings=known, planned=planned), folder)
+    return _with_state(replace(found, settings=known, planned=settings.planned(known)), folder)
 
 
 def _table(folder: Path) -> Curves | None:

@@ -26,6 +26,8 @@ KNOWN = frozenset(
         "warmup_bias_lr", "warmup_epochs", "weight_decay", "workers",
     }
 )  # fmt: skip
+#: More epochs than anybody asks for.
+_MOST = 1e9
 _FILES = ("hyp.yaml", "opt.yaml", "args.yaml")
 
 
@@ -35,6 +37,13 @@ def beside(folder: Path) -> dict[str, Setting]:
     for name in _FILES:
         found |= _of_yaml(folder / name)
     return found | of_profile(folder / "profile.json")
+
+
+def planned(known: Mapping[str, Setting]) -> float | None:
+    """How many epochs were asked for, None where that is not known."""
+    told = known.get("epochs")
+    value = told.value if told else None
+    return float(value) if isinstance(value, int | float) and 0 < value < _MOST else None
 
 
 def named(told: Mapping[Any, Any], where: str, lines: Mapping[str, int] | None = None) -> dict[str, Setting]:

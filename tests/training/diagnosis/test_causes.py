@@ -45,7 +45,7 @@ def test_codes_and_sentences_are_there_once() -> None:
 
 
 def test_a_healthy_training_has_no_causes_whatever_its_settings() -> None:
-    told = dict(optimizer="AdamW", lr0=0.01, batch=1, imgsz=1536, warmup_bias_lr=0.1, amp=True, patience=3)
+    told = {"optimizer": "AdamW", "lr0": 0.01, "batch": 1, "imgsz": 1536, "warmup_bias_lr": 0.1, "amp": True}
     assert of(parsed(csv(GOOD)), DATA, **told) == {}
 
 
@@ -163,7 +163,7 @@ def test_rare_classes_and_objects_a_pixel_wide_are_causes_with_data() -> None:
     assert {"DIA010", "DIA011"}.isdisjoint(of(parsed(csv(FELL)), even))
 
 
-@pytest.mark.parametrize("wrong", [-1, 0, 0.5, "x", True, 10**30, NAN, math.inf, "1e999"])
+@pytest.mark.parametrize("wrong", [-1, 0, 0.5, "x", True, 10**400, NAN, math.inf, "1e999"])
 def test_settings_that_make_no_sense_are_not_known(wrong: object) -> None:
     names = (
         "batch",
