@@ -118,7 +118,7 @@ def test_a_console_log_gives_the_same_curve_and_what_it_says_beside() -> None:
 def test_a_console_log_of_yolov5_counts_from_zero_and_ends_before_the_last_validation() -> None:
     head = "     Epoch   gpu_mem       box       obj       cls    labels  img_size\n"
     told = "".join(
-        f"{head}     {i}/3   489M   0.06   0.03   0   1   640: 100%|█| 3/3\n  all   677   2449   0.8   0.5   0.{i}   0.1\n"
+        f"{head}   {i}/3   489M   0.06   0.03   0   1   640: 100%|\n  all   677   2449   0.8   0.5   0.{i}   0.1\n"
         for i in range(4)
     )
     found = console_reader.parse(

@@ -109,7 +109,7 @@ def test_two_epochs_are_too_few() -> None:
     assert word(csv(GOOD[:2])) == "early_stop"
 
 
-def test_what_patience_stopped_was_not_stopped_too_early(tmp_path: Path) -> None:
+def test_what_patience_stopped_was_not_stopped_too_early() -> None:
     told = console([0.05 * i for i in range(1, 13)]) + "EarlyStopping: Training stopped early as no improvement\n"
     assert of(console_reader.parse(told, "log")).word == "healthy"
 

@@ -30,7 +30,7 @@ LAYOUTS: dict[str, tuple[str, int, bool, str]] = {
     "segment": (f"epoch,time,train/box_loss,train/seg_loss,{_METRICS},{_MASKS},val/box_loss,lr/pg0", 1, False, "\n"),
     "pose": (f"epoch,time,train/box_loss,train/pose_loss,{_METRICS},{_POSES},val/box_loss,lr/pg0", 1, False, "\n"),
     "classify": (
-        "epoch,time,train/loss,metrics/accuracy_top1,metrics/accuracy_top5,val/loss,lr/pg0,lr/pg1,lr/pg2", 1, False, "\n",
+        "epoch,time,train/loss,metrics/accuracy_top1,metrics/accuracy_top5,val/loss,lr/pg0,lr/pg1", 1, False, "\n",
     ),
 }  # fmt: skip
 
