@@ -53,7 +53,10 @@ def _with_state(found: Curves, folder: Path) -> Curves:
     except InputError as error:
         note = Note(kind="reading", where="training/state.json", text=error.message)
         return replace(found, notes=(*found.notes, note))
-    return found if kept is None else replace(found, status=kept.status, reason=kept.reason)
+    if kept is None:
+        return found
+    outcome = kept.steps[-1].outcome if kept.steps else None
+    return replace(found, status=kept.status, reason=kept.reason, ended=outcome.ended if outcome else "")
 
 
 def _rows(told: list[dict[str, Any]]) -> list[Row]:

@@ -95,6 +95,7 @@ class Curves:
     notes: tuple[Note, ...] = ()
     status: Literal["", "running", "done", "failed"] = ""  # of a run of deploytk
     reason: str = ""
+    ended: str = ""  # how its last segment ended
     planned: float | None = None  # epochs (steps where `unit` says so) that were asked for
     unit: Unit = "epoch"
 

@@ -81,7 +81,7 @@ def _ended_badly(curves: Curves) -> Diagnosis:
     """A run of deploytk that gave up: collapsed where that is why."""
     trouble = list(curves.said("trouble"))
     seen = tuple(Evidence(where=n.where, text=n.text) for n in trouble[-3:])
-    word: Word = "collapsed" if trouble else "failed"
+    word: Word = "collapsed" if curves.ended in ("nan", "collapse") else "failed"
     return _said(word, curves.reason or "the training ended without a model", *seen)
 
 
@@ -253,7 +253,7 @@ def _rising(found: Shape) -> bool:
     slope, error, _ = found.slope()
     level = abs(found.end) or 1e-9
     gain = slope * max(1.0, len(found.values) / 3)
-    late = found.values.index(max(found.values)) >= len(found.values) * 0.8
+    late = found.values.index(max(found.values)) >= 0.8 * len(found.values) - 1
     return late and slope > 2 * error and gain > _RISING * level
 
 
