@@ -17,7 +17,7 @@ from deploytk.report import Report, render
 from deploytk.stages.diagnose import diagnose
 from deploytk.stages.run_folder import RunFolder
 from deploytk.training.events import Events
-from deploytk.training.segments import Outcome, Segment
+from deploytk.training.segments import Outcome, first
 from deploytk.training.state import Folder, State
 
 HEADER = "epoch,train/loss,metrics/accuracy_top1,metrics/accuracy_top5,val/loss,lr/pg0\n"
@@ -65,20 +65,12 @@ def test_a_healthy_training_has_no_findings_and_nothing_to_try(tmp_path: Path) -
 
 
 def test_the_profile_of_a_foreign_log_holds_what_is_known_and_the_change(tmp_path: Path) -> None:
-    told = {
-        "optimizer": "AdamW",
-        "lr0": 0.01,
-        "imgsz": 150,
-        "batch": -1,
-        "epochs": 50,
-        "patience": 20,
-        "data": "gone.yaml",
-    }
+    told = {"optimizer": "AdamW", "lr0": 0.01, "imgsz": 150, "batch": -1, "epochs": 50, "data": "gone.yaml", "nbs": 64}
     report = diagnose(foreign(tmp_path, FELL, **told), patch=tmp_path / "next.yaml")
     assert section(report)["written"] == str(tmp_path / "next.yaml")
     train = profile_loading.load(str(tmp_path / "next.yaml")).train
     assert (train.optimizer, train.lr0, train.imgsz, train.epochs) == ("AdamW", 0.001, 160, 50)
-    assert train.batch == Train().batch  # -1 is no batch
+    assert (train.batch, train.effective_batch) == (Train().batch, 64)  # -1 is no batch
 
 
 def run_of(folder: Path, metric: list[float], **train: Any) -> Path:
@@ -117,7 +109,7 @@ def test_the_patch_beside_the_profile_extends_it_too(tmp_path: Path) -> None:
 
 
 def ended(run: Path, status: str, **outcome: Any) -> None:
-    segment = Segment(number=1, first_epoch=1, last_epoch=3, total_epochs=3, imgsz=64, batch=4)
+    segment = first(RunFolder(run).profile())
     state = State(key="k", status="running").with_segment(segment).with_outcome(Outcome(**outcome), 1.0)
     State(key="k", status=status, reason=str(outcome["reason"]), steps=state.steps).write(Folder(run=run))  # type: ignore[arg-type]
 
@@ -134,6 +126,7 @@ def test_a_run_that_gave_up_after_rollbacks_collapsed(tmp_path: Path) -> None:
 
 def test_a_run_that_failed_for_another_reason_failed(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", ROSE)
+    Events(Folder(run=run).events).tell("trouble", kind="nan", epoch=3, reason="loss is nan", evidence=[])
     ended(run, "failed", ended="oom", reached=9, reason="the disk is full")
     assert diagnose(run).verdict.reasons[0] == "failed: the disk is full"
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from deploytk.training.diagnosis import shape
 from deploytk.training.diagnosis.case import WENT_WRONG, Case, Cause, Found, memory_gib, seen
+from deploytk.training.diagnosis.ending import stopped_by_patience
 from deploytk.training.diagnosis.values import Evidence
-from deploytk.training.diagnosis.verdict import Word, patience_ended
+from deploytk.training.diagnosis.verdict import Word
 
 #: The driver and CUDA's context need the rest.
 _USABLE = 0.97
@@ -87,7 +88,7 @@ class DIA008(Cause):
         if wasted < _WASTED or wasted < _WASTED_SHARE * len(case.curves.rows):
             return None
         patience = case.whole("patience")
-        stopped = f"; patience {patience} ended it" if patience_ended(case.curves) else ""
+        stopped = f"; patience {patience} ended it" if stopped_by_patience(case.curves) else ""
         said = f"best in epoch {best.epoch:g}, over in {last.epoch:g}: {wasted:g} epochs were wasted{stopped}"
         evidence = (Evidence(where=best.where, text=f"epoch {best.epoch:g}: {best.value:.4g}"),)
         train = {"patience": max(5, min(int(wasted) // 2, patience // 2 if patience else 50))}

@@ -29,6 +29,9 @@ def base_of(curves: Curves, profile: Profile | None) -> dict[str, Any]:
     train = {name: value for name, value in map(_fitting, known.items()) if value is not None}
     if train.get("optimizer") == "auto":
         train.pop("lr0", None)  # it was ignored
+    if (gathered := _fitting(("effective_batch", curves.setting("nbs")))[1]) is not None:
+        # Ultralytics gathers the gradients of nbs images, also where a batch has one.
+        train["effective_batch"] = max(gathered, train.get("batch", 1))
     return {"name": "next-try", **_data(curves.setting("data")), "train": train}
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from deploytk.training.diagnosis import shape, verdict_words
+from deploytk.training.diagnosis.ending import stopped_by_patience
 from deploytk.training.diagnosis.shape import Shape
 from deploytk.training.diagnosis.values import Curves, Evidence, Point, Series
 from deploytk.training.diagnosis.verdict_words import at, named
@@ -100,7 +101,7 @@ def _collapsed(curves: Curves) -> Diagnosis | None:
         return None
     broke = found.points[-tail]
     why = f"{named(metric)} fell from {verdict_words.value_at(found.best, curves.unit)} to "
-    why += f"{found.points[-1].value:.4g} and never came back after {at(broke, curves.unit)}"
+    why += f"{found.points[-1].value:.4g}; from {at(broke, curves.unit)} on it is below half of the best"
     return _said("collapsed", why, *verdict_words.seen(metric, broke), broke=broke)
 
 
@@ -233,7 +234,7 @@ def _overfitted(curves: Curves, lost: float) -> Diagnosis | None:
 
 
 def _early(curves: Curves) -> Diagnosis | None:
-    if any(curves.said("early_stop")) or patience_ended(curves):
+    if any(curves.said("early_stop")) or stopped_by_patience(curves):
         return None  # it was stopped because nothing came any more
     metric = curves.metric()
     series = metric or (curves.loss("val") if curves.loss("val").points else curves.loss("train"))
@@ -255,16 +256,6 @@ def _rising(found: Shape) -> bool:
     gain = slope * max(1.0, len(found.values) / 3)
     late = found.values.index(max(found.values)) >= 0.8 * len(found.values) - 1
     return late and slope > 2 * error and gain > _RISING * level
-
-
-def patience_ended(curves: Curves) -> bool:
-    """Whether the last epoch is the best one plus the patience: stopped early, whether or not the log says so."""
-    patience, metric = curves.setting("patience"), curves.metric()
-    best = metric.best() if metric else None
-    if best is None or not isinstance(patience, int) or patience < 1 or not curves.rows:
-        return False
-    short = curves.planned is None or curves.rows[-1].epoch + 1 < curves.planned
-    return short and curves.rows[-1].epoch - best.epoch == patience
 
 
 def _healthy(curves: Curves) -> Diagnosis:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from deploytk.training.diagnosis.ending import stopped_by_patience
 from deploytk.training.diagnosis.values import Curves, Evidence, Point, Row, Series, Unit
 
 
@@ -73,4 +74,6 @@ def _reached(curves: Curves) -> str:
     first = 1 if unit == "epoch" and curves.rows[0].epoch == 0 else 0
     if last.epoch + first >= curves.planned:
         return f"{done}: all {curves.planned:g} {unit}s were trained"
+    if (best := stopped_by_patience(curves)) is not None:
+        return f"{done} of {curves.planned:g}: that is {curves.setting('patience')} (patience) after the best, {at(best, unit)}"
     return f"{done} of {curves.planned:g}: interrupted, stopped early, or still going on"

@@ -55,7 +55,7 @@ def test_seed_002_names_the_learning_rate_first_and_says_what_else(tmp_path: Pat
     assert {"DIA003", "DIA006", "DIA007", "DIA008", "DIA014"} <= causes.keys()
     assert causes["DIA001"].found.patch["train"]["lr0"] == 0.001
     assert causes["DIA001"].found.evidence[0].where == "args.yaml:8"
-    assert "epoch 12, the first NaN came in 18" in causes["DIA006"].found.said
+    assert "epoch 13, the first NaN came in 18" in causes["DIA006"].found.said
     assert "clipped to 10 already" in causes["DIA007"].found.said
     wasted = causes["DIA008"].found
     assert "best in epoch 9, over in 29: 20 epochs were wasted; patience 20 ended it" in wasted.said

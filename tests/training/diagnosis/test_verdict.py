@@ -47,7 +47,7 @@ def test_the_run_of_seed_002_collapsed_before_its_nan(tmp_path: Path) -> None:
     found = of(reading.read(fallen(tmp_path)))
     assert found.word == "collapsed"
     assert found.broke is not None and found.first_bad is not None
-    assert (found.broke.epoch, found.first_bad.epoch) == (12, 18)
+    assert (found.broke.epoch, found.first_bad.epoch) == (13, 18)
     assert any("results.csv:10" in e.where and "the best" in e.text for e in found.evidence)
     assert any(e.where == "results.csv:19" and "train/box_loss nan" in e.text for e in found.evidence)
     assert found.reasons[2].endswith("from epoch 18 to 29; it lasted to the end")
