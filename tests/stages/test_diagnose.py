@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deploytk import profile_loading
 from deploytk.errors import InputError
@@ -23,6 +25,25 @@ from deploytk.training.state import Folder, State
 HEADER = "epoch,train/loss,metrics/accuracy_top1,metrics/accuracy_top5,val/loss,lr/pg0\n"
 FELL = [0.2, 0.45, 0.6, 0.7, 0.75, 0.78, 0.79, 0.3, 0.01, 0.01, 0.01]
 ROSE = [0.1, 0.3, 0.5, 0.6, 0.65, 0.66, 0.66, 0.66, 0.66]
+
+
+FILES = [
+    *("results.csv", "args.yaml", "hyp.yaml", "profile.json", "trainer_state.json"),
+    *("training/events.jsonl", "training/state.json", "train.log"),
+]
+#: What each of them may hold, right and half right.
+PIECES = [
+    HEADER.encode(),
+    HEADER.encode() + b"1,nan,0.9,1,inf,1\n2,nan,0.9,1,inf,1\n3,nan,0,1,inf,1\n4,1,0,1,1,1\n",
+    b"optimizer: AdamW\nlr0: 0.01\nbatch: 1\nimgsz: 1536\npatience: 1\ndata: /nowhere\n",
+    b"optimizer: [1]\nlr0: .nan\nbatch: -.inf\nepochs: 1e99\n? [a]\n: b\n",
+    b'{"name": "x", "train": {"lr0": 1e400, "epochs": [], "clip_norm": null}, "data": {"path": 3}}',
+    b'{"log_history": [{"loss": NaN, "step": 1}, {"eval_loss": Infinity, "step": "2"}, 7, {"step": [',
+    b'{"event": "epoch", "epoch": 1, "losses": {"a": null}, "metrics": [], "fitness": 0.5}\n{"event": []}\n',
+    b'{"event": "trouble", "epoch": NaN}\n{"event": "epoch", "epoch": 1e999}\n{"event": "outcome"}\n',
+    b'{"key": "k", "status": "failed", "reason": "because", "steps": []}',
+    b"Traceback (most recent call last):\nValueError: x\n",
+]
 
 
 def table(metric: list[float]) -> str:
@@ -185,6 +206,21 @@ def test_the_runs_own_data_is_looked_at_and_a_broken_one_is_a_note(tmp_path: Pat
     assert any("the dataset cannot be read" in note for note in section(diagnose(path))["notes"])
     with pytest.raises(InputError):
         diagnose(path, data=labelled)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.sampled_from(FILES), st.one_of(st.binary(max_size=80), st.sampled_from(PIECES)), max_size=5))
+def test_any_folder_is_refused_or_diagnosed(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
+    folder = tmp_path_factory.mktemp("any", numbered=True)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    try:
+        report = diagnose(folder, patch=folder / "out" / "next.yaml")
+    except InputError as error:
+        assert str(folder) in error.message
+    else:
+        assert report.verdict.reasons and json.dumps(report.as_dict(), default=str)
 
 
 def test_the_report_is_written_in_every_form_and_as_json(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from deploytk.training.diagnosis import settings
 from deploytk.training.diagnosis.text import number
 from deploytk.training.diagnosis.values import Note, NoteKind, Setting
 
-_LONGEST = 300
+_LONGEST, _LONGEST_READ = 300, 2000
 #: The first that matches counts. A group that is a number becomes the note's value.
 _LINES: tuple[tuple[NoteKind, re.Pattern[str]], ...] = (
     ("oom", re.compile(r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory|MPS backend out of memory")),
@@ -29,7 +29,7 @@ _PAIR = re.compile(r"\b([a-z_0-9]+)=([^,\s]+)")
 
 def note_of(text: str, where: str) -> Note | None:
     """What a line says, None where it says nothing that a diagnosis asks for."""
-    shown = text.strip()
+    shown = text.strip()[:_LONGEST_READ]
     for kind, pattern in _LINES:
         if found := pattern.search(shown):
             value = number(found[1]) if pattern.groups and found[1] else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +64,7 @@ def _rows(told: list[dict[str, Any]]) -> list[Row]:
     rows = []
     for i, event in enumerate(told, start=1):
         epoch = _float(event.get("epoch"))
-        if event["event"] == "epoch" and epoch is not None:
+        if event["event"] == "epoch" and epoch is not None and math.isfinite(epoch):
             rows.append(Row(epoch=epoch, where=f"training/events.jsonl:{i}", values=_values(event)))
     return rows
 

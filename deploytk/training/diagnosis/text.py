@@ -23,6 +23,8 @@ def text_of(path: Path) -> str:
         InputError: there is no such file, or it cannot be read.
     """
     try:
+        if not path.is_file():
+            raise InputError(f"{path}: not a file that can be read")
         if path.stat().st_size > _LARGEST_BYTES:
             raise InputError(f"{path}: larger than {_LARGEST_BYTES >> 20} MB; give the results.csv of the training")
         raw = path.read_bytes()

@@ -17,7 +17,7 @@ Word = Literal["healthy", "healthy_transient", "early_stop", "degraded", "collap
 #: Half of the best, as the guard has it; from a best that has learned enough for "half" to mean something.
 _HALF, _LEARNED = 0.5, 0.1
 #: A metric that never got so far has learned nothing (mAP50-95, mAP50); few epochs cannot tell.
-_NOTHING, _FEW = {"mAP50_95": 0.01, "mAP50": 0.02}, 10
+_NOTHING, _FEW, _TOO_FEW = {"mAP50_95": 0.01, "mAP50": 0.02}, 10, 5
 #: The end lies so far below the peak, and so many standard deviations of the noise.
 _WORSE, _SIGMAS = 0.15, 3.0
 #: Overfitted: the validation loss is so many times its best while the metric has lost this much too.
@@ -159,8 +159,8 @@ def _never_learned(curves: Curves) -> Diagnosis | None:
     seen = verdict_words.seen(metric, top) if top else ()
     best = f"{top.value:.4g}" if top else "NaN"
     why = f"{named(metric)} is {best} at best in {verdict_words.counted(len(metric.points), curves.unit)}"
-    if len(metric.points) < _FEW and _falls(train):
-        return _said("early_stop", f"{why}, and the training loss still falls: too few to judge by", *seen)
+    if len(metric.points) < _TOO_FEW or (len(metric.points) < _FEW and _falls(train)):
+        return _said("early_stop", f"{why}: too few to judge by", *seen)
     return _said("never_learned", why, *seen)
 
 
@@ -181,7 +181,9 @@ def _falls(train: Series, by: float = 0.05) -> bool:
     values = [p.value for p in train.finite()]
     if len(values) < 2:
         return False
-    return min(values[-3:]) < values[0] - by * abs(values[0])
+    # A detector trained from scratch loses little in its first epoch, before it has found anything to match.
+    first = max(values[: min(3, len(values) - 1)])
+    return min(values[-3:]) < first - by * abs(first)
 
 
 def _flat_loss(curves: Curves) -> Diagnosis | None:

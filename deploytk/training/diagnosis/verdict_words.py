@@ -75,5 +75,6 @@ def _reached(curves: Curves) -> str:
     if last.epoch + first >= curves.planned:
         return f"{done}: all {curves.planned:g} {unit}s were trained"
     if (best := stopped_by_patience(curves)) is not None:
-        return f"{done} of {curves.planned:g}: that is {curves.setting('patience')} (patience) after the best, {at(best, unit)}"
+        patience = curves.setting("patience")
+        return f"{done} of {curves.planned:g}: patience {patience} after the best, {at(best, unit)}"
     return f"{done} of {curves.planned:g}: interrupted, stopped early, or still going on"
