@@ -42,6 +42,7 @@ PIECES = [
     b'{"event": "epoch", "epoch": 1, "losses": {"a": null}, "metrics": [], "fitness": 0.5}\n{"event": []}\n',
     b'{"event": "trouble", "epoch": NaN}\n{"event": "epoch", "epoch": 1e999}\n{"event": "outcome"}\n',
     b'{"key": "k", "status": "failed", "reason": "because", "steps": []}',
+    b"0",
     b"Traceback (most recent call last):\nValueError: x\n",
 ]
 

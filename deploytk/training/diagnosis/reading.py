@@ -22,7 +22,7 @@ def read(path: Path) -> Curves:
     try:
         exists, folder = path.exists(), path.is_dir()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path!s}: cannot be read ({error})") from error
+        raise InputError(f"{path!s}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not exists:
         raise InputError(f"{path}: not there; give {_WANTED}")
     if not folder:
