@@ -63,6 +63,8 @@ def diagnose(path: Path, *, data: Path | None = None, patch: Path | None = None)
     facts, also = _facts(curves, data)
     found = verdict.judge(curves)
     causes = tuple(ranked(Case(curves=curves, diagnosis=found, data=facts)))
+    if found.word in BAD and not causes:
+        also = (*also, "nothing in the log explains it; give the data (--data) and keep args.yaml beside the log")
     notes = (*said, *also, *(f"{n.where}: {n.text}" for n in list(curves.said("reading"))[:20]))
     looked = _Looked(curves=curves, diagnosis=found, causes=causes, base=base, run=run, notes=notes)
     return _report(path, looked, written=_write(patch, looked) if patch else None)

@@ -77,4 +77,20 @@ class DIA011(Cause):
         return Found(said=said, evidence=(shown,), score=score, patch=larger, advice=advice)
 
 
-CAUSES: tuple[type[Cause], ...] = (DIA009, DIA010, DIA011)
+class DIA020(Cause):
+    """Some classes were never found."""
+
+    code = "DIA020"
+    words = _TROUBLED
+
+    @staticmethod
+    def look(case: Case) -> Found | None:
+        classes = list(case.curves.said("class"))
+        lost = [n for n in classes if n.value == 0]
+        if not lost or len(lost) == len(classes):
+            return None
+        said = f"mAP50 is 0 for {len(lost)} of {len(classes)}: rare, tiny, or labelled as something else"
+        return Found(said=said, evidence=seen(*lost[:5]), score=0.28, advice="look with: deploytk data check DATA")
+
+
+CAUSES: tuple[type[Cause], ...] = (DIA009, DIA010, DIA011, DIA020)

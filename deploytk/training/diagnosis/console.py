@@ -14,6 +14,8 @@ from deploytk.training.diagnosis.values import Curves, Note, Row, Setting, Unit
 
 _EPOCH = re.compile(r"^\s*(\d{1,7})/(\d{1,7})\s+(\S.*)$")
 _ALL = re.compile(r"^\s*all\s+(\S.*)$")
+#: name, images, instances, P, R, mAP50, mAP50-95
+_CLASS = re.compile(r"^\s+(\S.*?)\s+\d+\s+\d+\s+[\d.e+-]+\s+[\d.e+-]+\s+(\d[\d.]*(?:e[+-]?\d+)?)\s+[\d.e+-]+$")
 _MEMORY = re.compile(r"^([\d.]+)(G|GB|GiB|M|MB|MiB)$")
 _PAIR = re.compile(r"'([A-Za-z_0-9.]+)':\s*'?([-+.\w]+)'?")
 #: What stands in an epoch line and is no loss.
@@ -47,11 +49,13 @@ class _Reader:
             self._epoch(int(found[1]), int(found[2]), found[3].split(), where)
         elif (found := _ALL.match(text)) and not self.over:
             self._validated(found[1].split())
+        elif self.over and (found := _CLASS.match(text)):
+            self._of_class(found[1], float(found[2]), text, where)
         elif text.lstrip().startswith("Epoch") and len(text.split()) > 2:
             self.columns, self.told, self.over = text.split(), True, False
         elif "top1_acc" in text:
             self.classify = True
-        elif text.lstrip().startswith("{'"):
+        elif "{'" in text and "'epoch':" in text:
             self._dict(text, where)
         else:
             self._said(text, where)
@@ -90,6 +94,11 @@ class _Reader:
         row = self.rows[self.last]
         metrics = {f"metric/{name}": value for name, value in zip(names, numbers, strict=False)}
         self.rows[self.last] = replace(row, values={**row.values, **metrics})
+
+    def _of_class(self, name: str, map50: float, text: str, where: str) -> None:
+        """A class in the table of the best checkpoint."""
+        if name != "all":
+            self.notes.append(Note(kind="class", where=where, text=" ".join(text.split()), value=map50))
 
     def _dict(self, text: str, where: str) -> None:
         told = {key: value for key, word in _PAIR.findall(text) if (value := number(word)) is not None}

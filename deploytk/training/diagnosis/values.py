@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 NoteKind = Literal[
     "oom", "error", "traceback", "killed", "trouble", "duplicates", "auto_lr", "chosen_lr", "early_stop", "device",
-    "completed", "hidden_nan", "reading",
+    "class", "completed", "hidden_nan", "reading",
 ]  # fmt: skip
 Unit = Literal["epoch", "step"]
 #: Higher is better, and zero is nothing learned; the first that a log has is what it is judged by.

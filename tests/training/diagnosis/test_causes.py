@@ -137,6 +137,15 @@ def test_out_of_memory_halves_the_batch_and_keeps_the_images_per_step() -> None:
     assert cause.found.evidence[0].where.startswith("log:")
 
 
+def test_classes_that_were_never_found_are_named_by_the_table_of_the_best() -> None:
+    table = "Validating best.pt...\n   all  30  90  0.5  0.4  0.3  0.2\n   whole note  9  40  0.9  0.8  {}  0.5\n"
+    table += "   stem  9  5  0  0  0  0\n"
+    rising = [0.05 * i for i in range(1, 11)]
+    cause = of(console_reader.parse(console(rising) + table.format(0.7), "log"))["DIA020"]
+    assert "1 of 2" in cause.found.said and cause.found.evidence[0].text == "stem 9 5 0 0 0 0"
+    assert "DIA020" not in of(console_reader.parse(console(rising) + table.format(0), "log"))  # none was
+
+
 def test_an_error_is_a_cause_that_no_profile_mends() -> None:
     causes = of(console_reader.parse(console(GOOD) + "ValueError: boom\n", "log"))
     assert causes["DIA017"].found.said == "ValueError: boom" and causes["DIA017"].found.patch == {}

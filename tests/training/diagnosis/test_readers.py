@@ -156,6 +156,20 @@ def test_a_line_of_auto_says_that_lr0_is_ignored_and_what_was_chosen() -> None:
     assert [(n.kind, n.value) for n in found.notes] == [("auto_lr", None), ("chosen_lr", 0.000714)]
 
 
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_what_a_trainer_of_hugging_face_prints_is_read(quote: str) -> None:
+    q = quote
+    told = "".join(
+        f"  1%| | {i}/9 [00:01<00:09]{{'loss': {q}{2 / i}{q}, 'grad_norm': {q}nan{q}, 'epoch': {q}0.1{q}}}\n"
+        for i in (1, 2)
+    )
+    found = console_reader.parse(told + "{'eval_loss': 1.5, 'eval_runtime': 3.0, 'epoch': 0.1}\n", "log")
+    assert found is not None and found.unit == "step"
+    assert [p.value for p in found.loss("train").points] == [2.0, 1.0]
+    assert [p.value for p in found.loss("val").points] == [1.5]
+    assert found.rows[0].bad() == ["grad_norm"] and found.rows[0].where == "log:1"
+
+
 def test_prose_is_no_console_log() -> None:
     assert console_reader.parse("We met on 12/24 at 5\nall is well\nEpoch\n", "letter.txt") is None
 
