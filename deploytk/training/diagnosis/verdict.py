@@ -18,6 +18,8 @@ Word = Literal["healthy", "healthy_transient", "early_stop", "degraded", "collap
 _HALF, _LEARNED = 0.5, 0.1
 #: A metric that never got so far has learned nothing (mAP50-95, mAP50); few epochs cannot tell.
 _NOTHING, _FEW, _TOO_FEW = {"mAP50_95": 0.01, "mAP50": 0.02}, 10, 5
+#: A metric that rises from here on has begun to learn.
+_STARTED = 0.002
 #: The end lies so far below the peak, and so many standard deviations of the noise.
 _WORSE, _SIGMAS = 0.15, 3.0
 #: Overfitted: the validation loss is so many times its best while the metric has lost this much too.
@@ -156,6 +158,9 @@ def _never_learned(curves: Curves) -> Diagnosis | None:
     if len(metric.points) < 3 or not (_nothing(metric) or _flat(metric, train)):
         return None
     top = metric.best()
+    shaped = shape.of(metric)
+    if top and shaped and top.value >= _STARTED and _rising(shaped):
+        return None  # slow, not hopeless: it was stopped early
     seen = verdict_words.seen(metric, top) if top else ()
     best = f"{top.value:.4g}" if top else "NaN"
     why = f"{named(metric)} is {best} at best in {verdict_words.counted(len(metric.points), curves.unit)}"

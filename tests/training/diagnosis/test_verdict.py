@@ -105,6 +105,11 @@ def test_a_metric_that_still_rises_at_the_end_was_stopped_early() -> None:
     assert word(csv([0.05 * i for i in range(1, 13)])) == "early_stop"
 
 
+def test_a_metric_that_rises_slowly_on_hard_data_was_stopped_early_and_is_not_hopeless() -> None:
+    assert word(csv([0.0005 * i for i in range(1, 13)])) == "early_stop"
+    assert word(csv([0.00001 * i for i in range(1, 13)], train=[2.0] * 12)) == "never_learned"
+
+
 def test_two_epochs_are_too_few() -> None:
     assert word(csv(GOOD[:2])) == "early_stop"
 
@@ -206,7 +211,7 @@ def test_a_rising_curve_with_much_noise_is_never_called_collapsed(
     made: tuple[int, float, float, float, int], layout: str
 ) -> None:
     told = csv(noisy(*made), layout=layout)
-    assert word(told) in ("healthy", "early_stop", "degraded")
+    assert word(told) not in ("collapsed", "failed")
 
 
 @settings(max_examples=150, deadline=None)
