@@ -14,6 +14,7 @@ from deploytk import __version__
 #: name -> (module:command, the line that `deploytk --help` shows): help needs no command's module.
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("deploytk.cli.train:train", "Train the model of a profile."),
+    "diagnose": ("deploytk.cli.diagnose:diagnose", "Say what went wrong in a training, and what to try next."),
     "calibrate": ("deploytk.cli.calibrate:calibrate", "Make, list and check the image sets that set INT8 ranges."),
     "export": ("deploytk.cli.export:export", "Make the model of a run ready for a target."),
     "check": ("deploytk.cli.check:check", "Check activations and NPU placement of any model file."),

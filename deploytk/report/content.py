@@ -10,6 +10,7 @@ from typing import Any
 from deploytk.report import Report
 from deploytk.report.blocks import Block, Cell, Table, code, number, pairs, text
 from deploytk.report.content_bench import bench_block, budget_block
+from deploytk.report.content_diagnosis import diagnosis_block
 from deploytk.report.content_diff import diff_block, ratio_block
 from deploytk.report.content_ladder import ladder_block
 from deploytk.report.content_load import load_block
@@ -28,8 +29,8 @@ from deploytk.report.content_parity import agreement_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "diff", "ladder", "load", "npu", "optimize", "parity", "ratio",
-        "skipped", "train",
+        "agreement", "bench", "compare", "contract", "diagnosis", "diff", "ladder", "load", "npu", "optimize", "parity",
+        "ratio", "skipped", "train",
     }
 )  # fmt: skip
 _MOST_ROWS = 60
@@ -52,6 +53,7 @@ def blocks(report: Report) -> list[Block]:
     """All blocks of the report; what it does not have is left out."""
     return [
         *optimize_block(report),
+        *diagnosis_block(report),
         *diff_block(report),
         *budget_block(report),
         *ratio_block(report),

@@ -105,7 +105,7 @@ def read(folder: Folder) -> State | None:
         return State(**told, steps=steps)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{folder.state}: damaged ({error}); give another --out, or train anew with --restart"
         ) from error

@@ -1,14 +1,16 @@
-"""The results.csv of a training, read tolerantly: padded headers, nan, inf, a last line cut short."""
+"""The results.csv of a training as rows with our names, by the reader that `deploytk diagnose` has too."""
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from deploytk.files import write_text
+
+from deploytk.training.diagnosis import csv_table
+from deploytk.training.diagnosis.text import number, text_of
 
 #: results.csv column -> our name.
 METRICS = {
@@ -21,16 +23,10 @@ METRICS = {
 
 def read(path: Path) -> list[dict[str, float | None]]:
     """One row per epoch: column -> number, None for nan, inf and what is no number. A ragged line is left out."""
-    if not path.is_file():
+    found = csv_table.parse(text_of(path)) if path.is_file() else None
+    if found is None:
         return []
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
-        lines = [[cell.strip() for cell in line] for line in csv.reader(stream)]
-    lines = [line for line in lines if any(line)]
-    if not lines:
-        return []
-    header = lines[0]
-    body = [line for line in lines[1:] if len(line) == len(header) and line != header]
-    rows = [dict(zip(header, map(_number, line), strict=True)) for line in body]
+    rows = [{c: _number(line.cells.get(c, "")) for c in found.columns} for line in found.lines]
     return [row for row in rows if row.get("epoch") is not None]
 
 
@@ -82,8 +78,5 @@ def best(rows: list[dict[str, float | None]]) -> dict[str, float | None] | None:
 
 
 def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
+    value = number(text)
+    return value if value is not None and math.isfinite(value) else None
