@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.files import write_text
-
 from deploytk.training.diagnosis import csv_table
 from deploytk.training.diagnosis.text import number, text_of
 
