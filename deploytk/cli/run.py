@@ -9,10 +9,12 @@ import click
 
 from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import Number, overrides, training
-from deploytk.cli.train import followed, going_on, how, told_how_to_go_on
+from deploytk.cli.train import going_on, how, told_how_to_go_on
 
 if TYPE_CHECKING:
+    from deploytk.profile import Profile
     from deploytk.report import Report
+    from deploytk.worker import Listener
 
 
 @click.command()
@@ -39,7 +41,24 @@ def run(name: str, out: Path | None, *, resume: bool, restart: bool, **values: A
     folder = (out or Path("runs") / profile.name).absolute()
     wanted = how(resume=resume, restart=restart)
     with progress(profile.name) as listen, told_how_to_go_on(folder):
-        report = stage(profile, folder, say=say, listen=followed(profile, listen), how=wanted)
+        report = stage(profile, folder, say=say, listen=_followed(profile, listen), how=wanted)
     written = render.write(report, folder)
     say_last(f"report: {written['html']}")
     return report
+
+
+def _followed(profile: Profile, listen: Listener) -> Listener:
+    """A listener that makes the events of a training the steps of a progress bar."""
+
+    def heard(event: dict[str, Any]) -> None:
+        kind = event.get("event")
+        if kind == "epoch":
+            listen({"done": event["epoch"], "total": profile.train.epochs, "text": f"epoch {event['epoch']}"})
+        elif kind == "warning":
+            say(f"warning: {event.get('reason')}")
+        elif kind == "segment" and event.get("reason") != "start":
+            say(f"from epoch {event['first_epoch']}: {event['reason']}")
+        elif kind is None:
+            listen(event)
+
+    return heard

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli.common import progress, reporting, say, say_last
+from deploytk.cli import train_matrix
+from deploytk.cli.common import reporting, say, say_last
+from deploytk.cli.live import live
 from deploytk.cli.options import overrides, training
 from deploytk.errors import InputError
 
@@ -73,6 +75,7 @@ def told_how_to_go_on(folder: Path) -> Iterator[None]:
 
 @click.command(cls=ProfileOrWord)
 @click.argument("name", metavar="PROFILE", required=False)
+@click.argument("axes", metavar="", nargs=-1)
 @click.option("--profile", "named", hidden=True, help="The older spelling of PROFILE.")
 @training
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run folder (default runs/PROFILE).")
@@ -84,6 +87,13 @@ def told_how_to_go_on(folder: Path) -> Iterator[None]:
     show_default=True,
     help="validate: look at everything, train nothing. smoke: two epochs with all that is on, into OUT/smoke.",
 )
+@click.option(
+    "--matrix",
+    multiple=True,
+    metavar="AXIS=A,B ...",
+    help="Train each combination: level, activation, or a profile's key.",
+)
+@click.option("--jobs", type=click.IntRange(1), help="How many of a matrix are trained side by side (default 1).")
 @reporting
 def train(
     name: str | None,
@@ -93,6 +103,9 @@ def train(
     resume: bool,
     restart: bool,
     mode: str,
+    axes: tuple[str, ...],
+    matrix: tuple[str, ...],
+    jobs: int | None,
     **values: Any,
 ) -> Report:
     """Train the model of PROFILE (a name, or a YAML file) into a run folder; an unfinished training goes on.
@@ -100,16 +113,22 @@ def train(
     \b
     deploytk train npu-level4-relu --data DATA.yaml --epochs 3 --imgsz 320 --out RUN
     deploytk train npu-level4-relu --data DATA.yaml --epochs 9 --imgsz 320 --out RUN --resume
+    deploytk train npu-silu --data DATA.yaml --matrix level=2,3,4 activation=relu,leaky --out DIR
     """
     from deploytk import profile_loading
 
+    if name and named and matrix:  # the older spelling: the first word is an axis then
+        axes, name = (name, *axes), None
     wanted, which = how(resume=resume, restart=restart), _one(name, named)
     if mode != "full" and wanted != "auto":
         raise InputError(f"--mode {mode} has no training to {wanted}")
+    if _is_matrix(matrix, axes, jobs, mode):
+        given = overrides(**values)
+        return train_matrix.trained(which, (*matrix, *axes), given, out, jobs=jobs or 1, how=wanted)
     profile = profile_loading.load(which, overrides(**values))
     folder = out or Path("runs") / profile.name
-    with progress(f"training {profile.name}") as listen, told_how_to_go_on(folder):
-        report = _run(mode, profile, folder.absolute(), followed(profile, listen), wanted)
+    with live({profile.name: profile.train.epochs}) as listen, told_how_to_go_on(folder):
+        report = _run(mode, profile, folder.absolute(), listen(profile.name), wanted)
     say_last(f"run folder: {folder}")
     return report
 
@@ -122,6 +141,21 @@ def _one(name: str | None, named: str | None) -> str:
     return str(name or named)
 
 
+def _is_matrix(matrix: tuple[str, ...], axes: tuple[str, ...], jobs: int | None, mode: str) -> bool:
+    """Whether several variants are to be trained.
+
+    Raises:
+        InputError: what is asked does not go together.
+    """
+    if matrix and mode != "full":
+        raise InputError(f"--mode {mode} is for one training, not for a --matrix")
+    if axes and not matrix:
+        raise InputError(f"{axes[0]}: one PROFILE is trained; several variants of it with --matrix AXIS=A,B")
+    if jobs and not matrix:
+        raise InputError("--jobs is for a --matrix")
+    return bool(matrix)
+
+
 def _run(mode: str, profile: Profile, folder: Path, listen: Listener, wanted: Any) -> Report:
     if mode == "full":
         from deploytk.stages.train import train as stage
@@ -132,20 +166,3 @@ def _run(mode: str, profile: Profile, folder: Path, listen: Listener, wanted: An
     if mode == "validate":
         return train_modes.validate(profile, folder)
     return train_modes.smoke(profile, folder, listen)
-
-
-def followed(profile: Profile, listen: Listener) -> Listener:
-    """A listener that makes the events of a training the steps of a progress bar."""
-
-    def heard(event: dict[str, Any]) -> None:
-        kind = event.get("event")
-        if kind == "epoch":
-            listen({"done": event["epoch"], "total": profile.train.epochs, "text": f"epoch {event['epoch']}"})
-        elif kind == "warning":
-            say(f"warning: {event.get('reason')}")
-        elif kind == "segment" and event.get("reason") != "start":
-            say(f"from epoch {event['first_epoch']}: {event['reason']}")
-        elif kind is None:
-            listen(event)
-
-    return heard

@@ -14,6 +14,7 @@ from deploytk.report.content_diagnosis import diagnosis_block
 from deploytk.report.content_diff import diff_block, ratio_block
 from deploytk.report.content_ladder import ladder_block
 from deploytk.report.content_load import load_block
+from deploytk.report.content_matrix import matrix_block
 from deploytk.report.content_models import (
     chain_block,
     compare_block,
@@ -29,8 +30,8 @@ from deploytk.report.content_parity import agreement_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "diagnosis", "diff", "ladder", "load", "npu", "optimize", "parity",
-        "ratio", "skipped", "train",
+        "agreement", "bench", "compare", "contract", "diagnosis", "diff", "ladder", "load", "matrix", "npu", "optimize",
+        "parity", "ratio", "skipped", "train",
     }
 )  # fmt: skip
 _MOST_ROWS = 60
@@ -58,6 +59,7 @@ def blocks(report: Report) -> list[Block]:
         *budget_block(report),
         *ratio_block(report),
         *compare_block(report),
+        *matrix_block(report),
         *models_block(report),
         *ladder_block(report),
         *bench_block(report),

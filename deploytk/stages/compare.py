@@ -9,6 +9,7 @@ from deploytk.budget import Status, Verdict
 from deploytk.errors import EXIT_INPUT, InputError
 from deploytk.report import Finding, Report
 from deploytk.report.loading import report_in
+from deploytk.stages.twins import same_metrics
 
 METRICS = ("mAP50", "mAP50_95")
 
@@ -21,7 +22,8 @@ def compare(runs: list[Path]) -> Report:
     """
     told = [report_in(run) for run in runs]
     rows = [_row(run, report) for run, report in zip(runs, told, strict=True)]
-    findings = [*_twins(rows), *_mixed(told)]
+    twins = same_metrics((row["run"], tuple(row[f"{m} float"] for m in METRICS)) for row in rows)
+    findings = [*twins, *_mixed(told)]
     reasons = tuple(f"{r['run']}: {r['verdict']}" for r in rows)
     code = max((report["exit_code"] for report in told), default=EXIT_INPUT)
     verdicts = {row["verdict"] for row in rows}
@@ -63,26 +65,6 @@ def _metric(report: dict[str, Any], end: str, metric: str) -> float | None:
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
-
-
-def _twins(rows: list[dict[str, Any]]) -> list[Finding]:
-    """Runs whose metrics are all the same: with different activations that is a symptom, not a result."""
-    seen: dict[tuple[Any, ...], str] = {}
-    found = []
-    for row in rows:
-        metrics = tuple(row[f"{m} float"] for m in METRICS)
-        if metrics in seen and any(metrics):
-            found.append(
-                Finding(
-                    rule="CMP001",
-                    severity="warning",
-                    where=f"{seen[metrics]} and {row['run']}",
-                    message="identical metrics: the variants may be one and the same model",
-                    fix="compare their checkpoints' sha256 and activation audits",
-                )
-            )
-        seen.setdefault(metrics, row["run"])
-    return found
 
 
 def _mixed(reports: list[dict[str, Any]]) -> list[Finding]:

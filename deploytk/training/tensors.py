@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 #: What has become zero throughout was NaN (that is how libraries save it), or has died: no gradient brings it back.
@@ -44,3 +45,16 @@ def _named(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
     elif isinstance(value, list | tuple):
         for number, item in enumerate(value):
             yield from _named(item, f"{name}[{number}]")
+
+
+def as_bytes(path: Path) -> dict[str, np.ndarray]:
+    """The bytes of each tensor in a checkpoint; its type and shape stand in its name (numpy has no bfloat16).
+
+    Raises:
+        Exception: the file is no checkpoint of tensors and plain values.
+    """
+    told = torch.load(path, map_location="cpu", weights_only=True)
+    return {
+        f"{name} {tensor.dtype} {tuple(tensor.shape)}": tensor.contiguous().view(-1).view(torch.uint8).numpy()
+        for name, tensor in _named(told, "")
+    }

@@ -1,0 +1,175 @@
+"""Several variants of a profile trained by one command: each judged for itself, one table at the end."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from deploytk import plugins, worker
+from deploytk.budget import Status, Verdict
+from deploytk.errors import DeploytkError, InputError, MissingDependency, StepFailed
+from deploytk.measurement import Machine
+from deploytk.report import Finding, Report
+from deploytk.report.render import write
+from deploytk.stages import train_begin, train_whole
+from deploytk.stages.matrix_axes import Variant
+from deploytk.stages.matrix_record import Record, Row, became
+from deploytk.stages.run_folder import RunFolder
+from deploytk.stages.train import preflight, train
+from deploytk.stages.train_begin import How
+from deploytk.stages.train_settings import Settings
+from deploytk.stages.twins import same_metrics, same_weights
+from deploytk.training import state as states
+from deploytk.training.state import Folder
+from deploytk.worker import Listener
+
+
+def matrix(
+    title: str,
+    variants: Sequence[Variant],
+    out: Path,
+    *,
+    jobs: int = 1,
+    how: How = "auto",
+    listen: Callable[[str], Listener] | None = None,
+    findings: Sequence[Finding] = (),
+) -> Report:
+    """The report of all variants, each trained into `out`/NAME; also written to `out` as report.{json,md,html}.
+
+    Args:
+        jobs: how many are trained side by side.
+        how: of those that were begun before; auto skips what is finished and goes on with what was cut off.
+        listen: gives the listener of the variant with a name.
+        findings: what is known already, for the report.
+
+    Raises:
+        InputError, MissingDependency: something is wrong with one of them; nothing was started.
+    """
+    ways = _ready(variants, out, how)
+    with RunFolder(out).alone():
+        record = Record(out, variants, {"matrix": title, "jobs": jobs})
+
+        def one(variant: Variant) -> None:
+            folder, name = out / variant.name, variant.name
+            record.began(name)
+            ear = listen(name) if listen else None
+            record.ended(name, became(variant, folder, lambda: train(variant.profile, folder, ear, how=ways[name])))
+
+        _side_by_side(variants, one, jobs)
+        _compared(record, variants, out)
+        report = _report(title, variants, list(record.rows.values()), findings)
+        write(report, out)
+    return report
+
+
+def _ready(variants: Sequence[Variant], out: Path, how: How) -> dict[str, How]:
+    """How each variant is begun, once all of them can be.
+
+    Raises:
+        InputError, MissingDependency: one cannot; each reason once, with the variants it is about.
+    """
+    refused: dict[str, list[str]] = {}
+    kinds: list[type[DeploytkError]] = []
+    ways: dict[str, How] = {}
+    for variant in variants:
+        try:
+            ways[variant.name] = _way(variant, RunFolder(out / variant.name), how)
+        except (InputError, MissingDependency) as error:
+            kinds.append(MissingDependency if isinstance(error, MissingDependency) else InputError)
+            for reason in error.reasons:
+                refused.setdefault(reason, []).append(variant.name)
+    if not refused:
+        return ways
+    reasons = tuple(
+        reason if len(names) == len(variants) else f"{', '.join(names)}: {reason}" for reason, names in refused.items()
+    )
+    raise (MissingDependency if MissingDependency in kinds else InputError)("\n".join(reasons), reasons=reasons)
+
+
+def _way(variant: Variant, run: RunFolder, how: How) -> How:
+    backend = plugins.load("backends", variant.profile.backend)
+    preflight(variant.profile, backend)
+    if not hasattr(backend, "train_segment"):
+        if told := train_whole.unheard(variant.profile):
+            raise InputError("\n".join(told), reasons=told)
+        return "auto" if how == "resume" else how
+    begun = states.read(Folder(run=run.path)) is not None
+    way: How = "auto" if how == "resume" and not begun else how
+    train_begin.require_same(run, Settings.of(variant.profile, backend), way)
+    return way
+
+
+def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], jobs: int) -> None:
+    """Do `one` for each variant, `jobs` at a time. Where the user stops it, no further one is begun."""
+    if jobs == 1:
+        for variant in variants:
+            one(variant)
+        return
+    waiting = deque(variants)
+
+    def work() -> None:
+        while True:
+            try:
+                variant = waiting.popleft()
+            except IndexError:
+                return
+            one(variant)
+
+    # Daemons: a process that is to end does not wait for them, and their children die with it (worker.py).
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(variants)))]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        waiting.clear()
+
+
+def _compared(record: Record, variants: Sequence[Variant], out: Path) -> None:
+    """Note the digest of each model's tensors: files of the same weights can differ, in a date for one."""
+    models = {name: str(RunFolder(out / name).model) for name, row in record.rows.items() if row["status"] == "done"}
+    if len(models) < 2:
+        return
+    try:
+        told = worker.call(
+            "deploytk.stages.matrix_steps:digests",
+            {"backend": variants[0].profile.backend, "models": models},
+            logs=out / "logs",
+            name="digests",
+            timeout_s=600.0 * len(models),
+        )
+    except StepFailed:
+        return  # its log stays; the models themselves are whole
+    for name, digest in told.items():
+        record.note(name, weights_sha256=digest)
+
+
+def _report(title: str, variants: Sequence[Variant], rows: list[Row], findings: Sequence[Finding]) -> Report:
+    passed = [row for row in rows if row["exit_code"] == 0]
+    twins = same_metrics((row["variant"], tuple(sorted(row["metrics"].items()))) for row in rows if _told(row))
+    alike = same_weights((row["variant"], row.get("weights_sha256")) for row in rows)
+    reasons = [f"{len(passed)} of {len(rows)} variants succeeded"]
+    reasons += [f"{row['variant']}: {row['reasons'][0]}" for row in rows if row["exit_code"] != 0]
+    verdicts = {row["verdict"] for row in rows}
+    status: Status = "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
+    return Report(
+        command="train",
+        title=title,
+        verdict=Verdict(status=status, reasons=tuple(reasons)),
+        exit_code=max(row["exit_code"] for row in rows),
+        findings=(*findings, *twins, *alike),
+        machine=Machine.this(),
+        sections={"matrix": {"rows": rows, "axes": _axes(variants), "succeeded": len(passed), "of": len(rows)}},
+    )
+
+
+def _told(row: Row) -> bool:
+    return any(row["metrics"].values())
+
+
+def _axes(variants: Sequence[Variant]) -> dict[str, list[Any]]:
+    return {axis: list(dict.fromkeys(v.values[axis] for v in variants)) for axis in variants[0].values}
