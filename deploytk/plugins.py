@@ -49,6 +49,8 @@ EXTRAS = {
     "nncf": "openvino",
     "tensorrt": "tensorrt",
     "tensorrt_rtx": "tensorrt",
+    "tensorboardX": "tensorboard",
+    "mlflow": "mlflow",
 }
 
 

@@ -184,6 +184,13 @@ class PhaseRule(Strict):
         return self
 
 
+class Track(Strict):
+    """Where each epoch of a training is told too, beside RUN/training/events.jsonl."""
+
+    tensorboard: bool = Field(False, description="TensorBoard's files in RUN/tensorboard")
+    mlflow: str | None = Field(None, description="URI of an MLflow server (http://...) or store (sqlite:///...)")
+
+
 class Calibration(Strict):
     """The real images whose activations set the INT8 ranges; always from the training split."""
 
@@ -271,6 +278,7 @@ class Profile(Strict):
     keep: Keep = Keep()
     milestones: tuple[Milestone, ...] = ()
     rules: tuple[PhaseRule, ...] = ()
+    track: Track = Track()
     calibration: Calibration = Calibration()
     export: Export = Export()
     bench: Bench = Bench()

@@ -22,7 +22,7 @@ from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train_begin import How
 from deploytk.stages.train_child import Child
 from deploytk.stages.train_settings import Settings
-from deploytk.training import deaths, timeline
+from deploytk.training import aftermath, deaths, sinks
 from deploytk.training.state import Folder, State
 from deploytk.training.supervisor import Job, supervise
 from deploytk.worker import Listener
@@ -65,7 +65,7 @@ def preflight(profile: Profile, backend: Any) -> list[Finding]:
     Raises:
         InputError, MissingDependency: what is an error.
     """
-    findings = list(backend.preflight(profile))
+    findings = [*backend.preflight(profile), *sinks.preflight(profile.track)]
     refused = tuple(str(f) for f in findings if f.severity == "error")
     if refused:
         missing = any(f.rule == "PRE001" for f in findings)
@@ -80,18 +80,19 @@ def _trained(
     patience = how == "resume" and train_begin.more_patience(run, wanted)
     state = train_begin.begun(run, wanted, how)
     run.save_profile(profile)
-    child = Child(profile, run, listen)
-    job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell)
     before = len(state.steps)
-    plan = train_begin.plan(job, run, state, how, more_patience=patience)
-    for finding in findings:
-        if finding.severity == "warning" and not before:
-            job.tell("warning", reason=str(finding))  # now, not when the night is over
-    try:
-        state = supervise(job, state, plan)
-    except (RuleFailed, MissingDependency, InputError) as refused:
-        train_errors.refused(run, profile, refused)
-        raise
+    with sinks.told_too(profile, run.path, listen) as heard:
+        child = Child(profile, run, heard)
+        job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell)
+        plan = train_begin.plan(job, run, state, how, more_patience=patience)
+        for finding in findings:
+            if finding.severity == "warning" and not before:
+                job.tell("warning", reason=str(finding))  # now, not when the night is over
+        try:
+            state = supervise(job, state, plan)
+        except (RuleFailed, MissingDependency, InputError) as refused:
+            train_errors.refused(run, profile, refused)
+            raise
     if state.status == "failed":
         raise train_errors.failed(run, profile, state)
     made = _finished(profile, run, wanted, state, listen)
@@ -119,7 +120,7 @@ def _finished(profile: Profile, run: RunFolder, wanted: Settings, state: State, 
         told = replace(state, status="failed", reason=error.message)
         told.write(Folder(run=run.path))
         raise train_errors.failed(run, profile, told) from error
-    summary |= {"ended": state.reason, "attempts": timeline.attempts(state), "timeline": timeline.rows(state)}
+    summary |= {"ended": state.reason, **aftermath.told(state, Folder(run=run.path), profile.train.device)}
     write_json(run.path / "training_summary.json", plain(summary))
     return Artifact.record(
         run.model,

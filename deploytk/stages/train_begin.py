@@ -22,7 +22,7 @@ How = Literal["auto", "resume", "restart"]
 #: What a training leaves in the run folder. The model first: half of this removed must not look finished.
 _LEFT = (
     "model.pt.json", "model.pt", "training/state.json", "training", "errors", "weights", "results.csv",
-    "training_summary.json", "training_report.md", "curves.png",
+    "training_summary.json", "training_report.md", "curves.png", "tensorboard",
 )  # fmt: skip
 
 

@@ -79,7 +79,8 @@ class Story:
         """How long the rest takes if it goes on as the last epochs went, None where that is not known."""
         if not self._took or self.epochs is None or self.epoch is None or self.ok is not None:
             return None
-        return statistics.median(self._took[-_RECENT:]) * max(0, self.epochs - max(self.rows, default=0))
+        left = self.epochs - max(self.rows, default=0)
+        return statistics.median(self._took[-_RECENT:]) * left if left > 0 else None
 
     def _segment(self, event: Mapping[str, Any]) -> None:
         first = whole(event.get("first_epoch")) or 1
