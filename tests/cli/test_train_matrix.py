@@ -1,0 +1,78 @@
+"""`deploytk train PROFILE --matrix ...`: its words, its errors, its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from deploytk.cli.main import cli
+
+Faults = Callable[[str], None]
+PROFILE = "name: tiny\nbackend: toy\ntrain: {epochs: 2, imgsz: 64, batch: 16, lr0: 0.005, device: cpu}\n"
+
+
+@pytest.fixture(autouse=True)
+def here(toy: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a profile of the toy backend in it."""
+    toy("")
+    (tmp_path / "tiny.yaml").write_text(PROFILE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def deploytk(*args: str) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(cli, ["train", *args, "--json"])
+    return done.exit_code, json.loads(done.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize("first", [["tiny"], ["--profile", "tiny"]])
+def test_axes_follow_the_option_wherever_it_stands(here: Path, first: list[str]) -> None:
+    code, told = deploytk(*first, "--matrix", "level=2,4", "activation=relu,leaky", "--jobs", "2", "--epochs", "1")
+    assert (code, told["verdict"], told["reasons"]) == (0, "pass", ["4 of 4 variants succeeded"])
+    assert [row["epochs"] for row in told["sections"]["matrix"]["rows"]] == [1, 1, 1, 1]
+    assert told["sections"]["matrix"]["axes"] == {"level": ["2", "4"], "activation": ["relu", "leaky"]}
+    assert (here / "runs" / "tiny-matrix" / "tiny-level4-leaky" / "model.pt").is_file()
+
+
+def test_a_person_sees_both_tables_and_where_the_report_is(here: Path) -> None:
+    done = CliRunner().invoke(cli, ["train", "tiny", "--matrix", "activation=relu,silu", "--out", "out"])
+    for words in ("2 of 2 succeeded.", "Results", "How it went", "tiny-relu", "PASS tiny-matrix"):
+        assert words in done.stdout
+    assert "tiny-silu: epoch 2 of 2: loss" in done.stderr
+    assert done.stderr.strip().endswith(f"report: {here / 'out' / 'report.html'}")
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["activation=relu"], "one PROFILE is trained; several variants of it with --matrix"),
+        (["--jobs", "2"], "--jobs is for a --matrix"),
+        (["--matrix", "level=2,3", "--mode", "smoke"], "--mode smoke is for one training"),
+        (["--matrix", "activaton=relu,silu"], "did you mean 'activation'?"),
+        (["--matrix", "activation=relu,silu", "word"], "'word' is no axis"),
+        (
+            ["--matrix", "train.lr0=fast,slow", "--batch", "8"],
+            "command line: train.lr0: Input should be a valid number",
+        ),
+        (["--matrix", "level=2,3", "--resume", "--restart"], "give one of them"),
+    ],
+)
+def test_a_wrong_command_line_is_told_and_nothing_written(here: Path, args: list[str], said: str) -> None:
+    code, told = deploytk("tiny", *args)
+    assert (code, said in told["reasons"][0]) == (2, True)
+    assert [p.name for p in here.iterdir()] == ["tiny.yaml"]
+
+
+def test_one_that_fails_gives_the_exit_code(toy: Faults) -> None:
+    toy("crash@2*")
+    code, told = deploytk("tiny", "--matrix", "train.epochs=1,2")
+    assert (code, told["exit_code"], told["verdict"]) == (7, 7, "fail")
+    assert told["reasons"][0] == "1 of 2 variants succeeded"
+    toy("")
+    assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--resume")[0] == 0
+    assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--restart")[0] == 0
