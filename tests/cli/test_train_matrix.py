@@ -57,7 +57,7 @@ def test_a_person_sees_both_tables_and_where_the_report_is(here: Path) -> None:
         (["--matrix", "activation=relu,silu", "word"], "'word' is no axis"),
         (
             ["--matrix", "train.lr0=fast,slow", "--batch", "8"],
-            "command line: train.lr0: Input should be a valid number",
+            "command line: train.lr0: Input should be",
         ),
         (["--matrix", "level=2,3", "--resume", "--restart"], "give one of them"),
     ],

@@ -61,7 +61,7 @@ def test_tensorboard_shows_one_curve_without_what_was_rolled_back(toy: Faults, t
     assert warnings(run) == []
 
 
-def test_what_was_trained_before_tensorboard_was_asked_for_is_in_its_curves_too(toy: Faults, tmp_path: Path) -> None:
+def test_what_was_trained_before_tensorboard_was_asked_for_is_in_its_curves_too(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
     train(profile(train={"epochs": 3}), tmp_path / "run")
     train(profile(train={"epochs": 5}, track={"tensorboard": True}), tmp_path / "run", how="resume")
