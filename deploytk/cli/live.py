@@ -28,15 +28,17 @@ def live(epochs: Mapping[str, int]) -> Iterator[Listeners]:
     Args:
         epochs: name of each training -> how many epochs it is to have.
     """
-    context = click.get_current_context(silent=True)
-    if context and context.obj and context.obj["json"]:
-        yield lambda _: _ignore
-    elif sys.stderr.isatty():
-        with _table(Board(epochs)) as listeners:
-            yield listeners
-    else:
-        board = Board(epochs)
-        yield lambda name: _plain(board, name)
+    context, board = click.get_current_context(silent=True), Board(epochs)
+    try:
+        if context and context.obj and context.obj["json"]:
+            yield lambda _: _ignore
+        elif sys.stderr.isatty():
+            with _table(board) as listeners:
+                yield listeners
+        else:
+            yield lambda name: _plain(board, name)
+    finally:
+        board.closed = True
 
 
 class Board:
@@ -44,6 +46,8 @@ class Board:
 
     def __init__(self, epochs: Mapping[str, int]) -> None:
         self.stories = {name: Story(epochs=count) for name, count in epochs.items()}
+        #: Set at the end: a thread that is still at work when the user stops all must not write any more.
+        self.closed = False
         self._lock = threading.Lock()
 
     def heard(self, name: str, event: Mapping[str, Any]) -> None:
@@ -53,6 +57,8 @@ class Board:
 
     def line(self, name: str, event: Mapping[str, Any]) -> str:
         """What is to be printed of an event where there is no table, the empty string for most."""
+        if self.closed:
+            return ""
         alone = len(self.stories) == 1
         told = sentence(event) or (epoch_line(self.stories[name]) if event.get("event") == "epoch" else "")
         return told if alone or not told else f"{name}: {told}"

@@ -29,17 +29,17 @@ def _lines(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> Iterator[s
 
 
 def _results(rows: list[Mapping[str, Any]]) -> Table:
-    metrics = list(dict.fromkeys(name for row in rows for name in row.get("metrics") or {}))
-    sections = list(dict.fromkeys(name for row in rows for name in row.get("activations") or {}))
+    metrics = list(dict.fromkeys(str(name) for row in rows for name in _map(row, "metrics")))
+    sections = list(dict.fromkeys(str(name) for row in rows for name in _map(row, "activations")))
     columns = ("variant", "verdict", *metrics, "best epoch", "epochs", *sections, "weights")
     told = tuple(
         (
             text(row.get("variant")),
-            word(row.get("verdict")),
-            *(_metric((row.get("metrics") or {}).get(name)) for name in metrics),
+            word(str(row.get("verdict") or "")),
+            *(_metric(_map(row, "metrics").get(name)) for name in metrics),
             number(row.get("best_epoch")),
             number(row.get("epochs")),
-            *(text(_counted((row.get("activations") or {}).get(name))) for name in sections),
+            *(text(_counted(_map(row, "activations").get(name))) for name in sections),
             sha(str(row.get("weights_sha256") or row.get("sha256") or "")),
         )
         for row in rows
@@ -55,7 +55,7 @@ def _course(rows: list[Mapping[str, Any]]) -> Table:
             text(_moments(row, "began")),
             text(_moments(row, "ended")),
             *(number(row.get(name)) for name in ("seconds", "attempts", "segments", "rollbacks", "ooms")),
-            text(None if row.get("exit_code") == 0 else (row.get("reasons") or [""])[0]),
+            text(None if row.get("exit_code") == 0 else next(iter(_list(row, "reasons")), None)),
         )
         for row in rows
     )
@@ -70,8 +70,18 @@ def _metric(value: Any) -> Cell:
 
 def _moments(row: Mapping[str, Any], which: str) -> str:
     """When it was begun or has stopped, each time; what was cut off by a kill could not say when."""
-    runs = [run for run in row.get("runs") or () if isinstance(run, Mapping)]
+    runs = [run for run in _list(row, "runs") if isinstance(run, Mapping)]
     return ", ".join(str(run.get(which) or "cut off").removesuffix("+00:00").replace("T", " ") for run in runs)
+
+
+def _map(row: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = row.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(row: Mapping[str, Any], key: str) -> list[Any]:
+    value = row.get(key)
+    return list(value) if isinstance(value, list | tuple) else []
 
 
 def _counted(kinds: Any) -> str:

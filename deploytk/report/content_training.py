@@ -53,7 +53,7 @@ def _segments(rows: list[Mapping[str, Any]]) -> Table | None:
 
 
 def _ended(value: Any) -> Cell:
-    tone: Tone = "" if value in _FINE else "warn"
+    tone: Tone = "" if str(value) in _FINE else "warn"
     return text(value, tone)
 
 

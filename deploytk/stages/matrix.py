@@ -103,12 +103,15 @@ def _way(variant: Variant, run: RunFolder, how: How) -> How:
 
 
 def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], jobs: int) -> None:
-    """Do `one` for each variant, `jobs` at a time. Where the user stops it, no further one is begun."""
+    """Do `one` for each variant, `jobs` at a time. Where the user stops it, no further one is begun.
+
+    What `one` raises (a disk too full for matrix.json) ends this for all, once those at work are done.
+    """
     if jobs == 1:
         for variant in variants:
             one(variant)
         return
-    waiting = deque(variants)
+    waiting, raised = deque(variants), []
 
     def work() -> None:
         while True:
@@ -116,7 +119,11 @@ def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], j
                 variant = waiting.popleft()
             except IndexError:
                 return
-            one(variant)
+            try:
+                one(variant)
+            except BaseException as error:
+                waiting.clear()
+                raised.append(error)
 
     # Daemons: a process that is to end does not wait for them, and their children die with it (worker.py).
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(variants)))]
@@ -127,6 +134,8 @@ def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], j
             thread.join()
     finally:
         waiting.clear()
+    if raised:
+        raise raised[0]
 
 
 def _compared(record: Record, variants: Sequence[Variant], out: Path) -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,3 +81,28 @@ def test_one_that_fails_gives_the_exit_code(toy: Faults) -> None:
     toy("")
     assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--resume")[0] == 0
     assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--restart")[0] == 0
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_ends_all_of_them_and_the_same_command_goes_on(toy: Faults, jobs: str) -> None:
+    toy("slow=0.2")
+    words = ["tiny", "--matrix", "activation=relu,silu", "--epochs", "4", "--jobs", jobs, "--out", "out"]
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    argv = [sys.executable, "-m", "deploytk.cli.main", "train", *words]
+    running = subprocess.Popen(argv, preexec_fn=heard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while not Path("out/tiny-relu/training/checkpoints/epoch_0001.pt").exists():
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert (running.returncode, "Traceback" in err, "Fatal" in err) == (130, False, False)
+    assert "the same command goes on" in err
+    events = Path("out/tiny-relu/training/events.jsonl")
+    length = events.stat().st_size
+    time.sleep(0.5)
+    assert events.stat().st_size == length  # nothing trains on behind our back
+    toy("")
+    assert deploytk(*words)[0] == 0

@@ -17,8 +17,9 @@ from deploytk.report.html import html
 from deploytk.report.markdown import markdown
 
 SEGMENT = {
-    "segment": 1, "start": "2026-11-26T14:28:59+00:00", "seconds": 8.5, "epochs": "1..6", "reached": 3, "batch": "8 x 2",
-    "imgsz": 64, "lr_scale": 0.1, "precision": "fp32", "because": "rollback 1 of 3", "ended": "nan", "reason": "NaN",
+    "segment": 1, "start": "2026-11-26T14:28:59+00:00", "seconds": 8.5, "epochs": "1..6", "reached": 3,
+    "batch": "8 x 2", "imgsz": 64, "lr_scale": 0.1, "precision": "fp32", "because": "rollback 1 of 3",
+    "ended": "nan", "reason": "NaN",
 }  # fmt: skip
 SUMMARY: dict[str, Any] = {
     "epochs": [{"epoch": 1}, {"epoch": 2}],
@@ -105,12 +106,10 @@ _JSON = st.recursive(
 )
 
 
-@given(
-    told=st.dictionaries(
-        st.sampled_from(list(SUMMARY)),
-        _JSON | st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys(SEGMENT, _JSON))),
-    )
-)
+_ROWS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys([*SEGMENT, "epoch", "file", "met", "best"], _JSON)))
+
+
+@given(told=st.dictionaries(st.sampled_from(list(SUMMARY)), _JSON | _ROWS))
 def test_whatever_a_backend_tells_can_be_shown(told: dict[str, Any]) -> None:
     shown = markdown(report(train=told))
     assert shown.startswith("#")

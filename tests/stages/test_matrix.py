@@ -151,6 +151,16 @@ def test_a_folder_with_other_trainings_is_refused(tmp_path: Path) -> None:
         trained(tmp_path / "out", "activation=relu,silu", train={"lr0": 0.5})
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_record_that_cannot_be_written_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int) -> None:
+    def full(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("deploytk.stages.matrix_record.Record.began", full)
+    with pytest.raises(OSError, match="no space left"):
+        trained(tmp_path / "out", jobs=jobs)
+
+
 def test_a_damaged_record_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "matrix.json").write_text("{")
