@@ -22,7 +22,8 @@ def matrix_block(report: Report) -> list[Block]:
 
 
 def _lines(told: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> Iterator[str]:
-    yield f"{told.get('succeeded')} of {told.get('of')} succeeded."
+    undecided = sum(row.get("verdict") == "inconclusive" for row in rows)
+    yield f"{told.get('succeeded')} of {told.get('of')} succeeded{f', {undecided} inconclusive' if undecided else ''}."
     failed = Counter(str(row.get("ended_as")) for row in rows if row.get("status") == "failed")
     if failed:
         yield "Failed: " + ", ".join(f"{count} x {why}" for why, count in failed.most_common()) + "."
@@ -44,7 +45,8 @@ def _results(rows: list[Mapping[str, Any]]) -> Table:
         )
         for row in rows
     )
-    return Table(columns=columns, rows=told, title="Results", brief=True, spare=("weights", "epochs", *sections))
+    spare = ("weights", "epochs", *sections, *reversed(metrics[2:]))
+    return Table(columns=columns, rows=told, title="Results", brief=True, spare=spare)
 
 
 def _course(rows: list[Mapping[str, Any]]) -> Table:

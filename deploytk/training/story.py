@@ -187,8 +187,8 @@ def sentence(event: Mapping[str, Any]) -> str:
     if kind == "advice" and event.get("auto") is not True:
         return f"advice: {reason}"
     if kind == "milestone" and event.get("met") is not True:
-        wanted = f"{words(event.get('metric'))} was to be {words(event.get('at_least'))}"
-        return f"milestone missed: {wanted} at epoch {words(event.get('epoch'))}, it is {words(event.get('reached'))}"
+        wanted = f"{words(event.get('metric'))} was to be {_short(event.get('at_least'))}"
+        return f"milestone missed: {wanted} at epoch {words(event.get('epoch'))}, it is {_short(event.get('reached'))}"
     return f"failed: {reason}" if kind == "end" and event.get("ok") is not True else ""
 
 
@@ -216,6 +216,11 @@ def total(losses: Any) -> float | None:
     values = [number(v) for v in losses.values()] if isinstance(losses, Mapping) else []
     known = [v for v in values if v is not None]
     return sum(known) if known and len(known) == len(values) else None
+
+
+def _short(value: Any) -> str:
+    known = number(value)
+    return words(value) if known is None else f"{known:.4g}"
 
 
 def _or(value: float | None, otherwise: float | None) -> float | None:
