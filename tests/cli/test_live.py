@@ -10,7 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from happenings import anything, epoch, outcome, segment
-from hypothesis import given
+from hypothesis import given, settings
 from rich.console import Console
 
 from deploytk.cli.live import Board, duration, live
@@ -47,6 +47,7 @@ def test_no_terminal_is_too_narrow(width: int) -> None:
     assert all(len(line) <= width for line in drawn(board, width).splitlines())
 
 
+@settings(deadline=None)
 @given(happened=anything)
 def test_any_events_can_be_drawn_and_told(happened: list[dict[str, Any]]) -> None:
     board = Board({"[red]": 3})

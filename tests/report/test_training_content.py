@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploytk.budget import Verdict
@@ -109,12 +109,14 @@ _JSON = st.recursive(
 _ROWS = st.lists(st.fixed_dictionaries({}, optional=dict.fromkeys([*SEGMENT, "epoch", "file", "met", "best"], _JSON)))
 
 
+@settings(deadline=None)
 @given(told=st.dictionaries(st.sampled_from(list(SUMMARY)), _JSON | _ROWS))
 def test_whatever_a_backend_tells_can_be_shown(told: dict[str, Any]) -> None:
     shown = markdown(report(train=told))
     assert shown.startswith("#")
 
 
+@settings(deadline=None)
 @given(row=st.fixed_dictionaries({}, optional=dict.fromkeys(ROW, _JSON)))
 def test_a_row_of_an_older_or_newer_deploytk_can_be_shown(row: dict[str, Any]) -> None:
     assert matrix_block(report(matrix={"rows": [row, ROW]}))[0].tables

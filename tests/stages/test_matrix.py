@@ -106,6 +106,18 @@ def test_a_failed_one_is_gone_on_with_when_asked_and_the_others_are_left_alone(t
     assert after["toy-epochs-3"]["status"] == "done"
 
 
+def test_more_values_train_what_is_new_and_more_epochs_all_of_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    trained(out, "activation=relu", train={"epochs": 2})
+    before = rows(out)
+    trained(out, "activation=relu,silu", train={"epochs": 2})
+    assert rows(out)["toy-relu"] | {"reasons": []} == before["toy-relu"] | {"reasons": []} | {
+        "weights_sha256": rows(out)["toy-relu"]["weights_sha256"]
+    }
+    trained(out, "activation=relu,silu", train={"epochs": 3}, how="resume")
+    assert [(row["epochs"], len(row["runs"])) for row in rows(out).values()] == [(3, 2), (3, 2)]
+
+
 def test_side_by_side_gives_the_same_models(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two", jobs=3)
     assert results(one) == results(two)

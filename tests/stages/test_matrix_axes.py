@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploytk import profile_loading
@@ -101,6 +101,7 @@ def test_silu_at_two_levels_is_one_training() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(words=st.lists(st.text(max_size=20) | st.builds("{}={}".format, st.just("train.lr0"), st.text()), min_size=1))
 def test_whatever_is_written_is_variants_or_one_input_error(words: list[str]) -> None:
     base = Profile(name="base")

@@ -64,6 +64,7 @@ def test_a_damaged_state_and_table_do_not_hide_the_rest(tmp_path: Path) -> None:
     assert "# Training of half" in (tmp_path / "training_report.md").read_text()
 
 
+@settings(deadline=None)
 @given(happened=anything, summary=anything)
 def test_any_events_and_any_summary_make_a_report(
     happened: list[dict[str, Any]], summary: list[dict[str, Any]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from happenings import anything, epoch, outcome, segment
-from hypothesis import given
+from hypothesis import given, settings
 
 from deploytk.training import events
 from deploytk.training.story import Mark, sentence, told
@@ -78,6 +78,7 @@ def test_a_backend_without_segments_is_followed_by_its_count() -> None:
     assert (story.epoch, story.epochs, story.phase) == (2, 5, "epoch 2: loss 0.5")
 
 
+@settings(deadline=None)
 @given(happened=anything)
 def test_any_events_make_a_story_and_sentences_of_one_line(happened: list[dict[str, Any]]) -> None:
     story = told(happened)
