@@ -14,7 +14,7 @@ from deploytk.errors import DeploytkError, InputError, MissingDependency, StepFa
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 from deploytk.report.render import write
-from deploytk.stages import train_begin, train_whole
+from deploytk.stages import train_begin
 from deploytk.stages.matrix_axes import Variant
 from deploytk.stages.matrix_record import Record, Row, became
 from deploytk.stages.run_folder import RunFolder
@@ -93,8 +93,6 @@ def _way(variant: Variant, run: RunFolder, how: How) -> How:
     backend = plugins.load("backends", variant.profile.backend)
     preflight(variant.profile, backend)
     if not hasattr(backend, "train_segment"):
-        if told := train_whole.unheard(variant.profile):
-            raise InputError("\n".join(told), reasons=told)
         return "auto" if how == "resume" else how
     begun = states.read(Folder(run=run.path)) is not None
     way: How = "auto" if how == "resume" and not begun else how
