@@ -184,7 +184,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}, {stages!r}]
-from test_matrix import trained
+from test_matrix_runs import trained
 trained(Path({out!r}), jobs={jobs})
 """
 
