@@ -91,7 +91,7 @@ def _ready(variants: Sequence[Variant], out: Path, how: How) -> dict[str, How]:
 
 def _way(variant: Variant, run: RunFolder, how: How) -> How:
     backend = plugins.load("backends", variant.profile.backend)
-    preflight(variant.profile, backend)
+    preflight(variant.profile, run.path, backend)
     train_begin.refuse_own_weights(variant.profile, run)
     begun = states.read(Folder(run=run.path)) is not None
     way: How = "auto" if how == "resume" and not begun else how

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from deploytk import plugins, worker
@@ -23,6 +24,7 @@ from deploytk.stages.train_begin import How
 from deploytk.stages.train_child import Child
 from deploytk.stages.train_settings import Settings
 from deploytk.training import aftermath, deaths, sinks
+from deploytk.training.preflight import quick
 from deploytk.training.state import Folder, State
 from deploytk.training.supervisor import Job, supervise
 from deploytk.worker import Listener
@@ -44,7 +46,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
         TrainingFailed: training ended without a usable model.
     """
     backend = plugins.load("backends", profile.backend)
-    findings = preflight(profile, backend)
+    findings = preflight(profile, out, backend)
     run, wanted = RunFolder(out), Settings.of(profile, backend)
     train_begin.refuse_own_weights(profile, run)
     made = None if how == "restart" else finished(run.model, wanted.artifact_key)
@@ -59,18 +61,24 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
     return _report(profile, made, run, findings, how_trained=how_trained, skipped=False)
 
 
-def preflight(profile: Profile, backend: Any) -> list[Finding]:
-    """What is to be said before a training, none of it an error.
+def preflight(profile: Profile, out: Path, backend: ModuleType) -> list[Finding]:
+    """What is to be said before a training, none of it an error: the quick rules first, then data and libraries.
 
     Raises:
         InputError, MissingDependency: what is an error.
     """
-    findings = [*backend.preflight(profile), *sinks.preflight(profile.track)]
+    findings = [*quick(profile, out, backend), *sinks.preflight(profile.track)]
+    _refuse(findings)
+    findings += backend.preflight(profile)
+    _refuse(findings)
+    return findings
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
     refused = tuple(str(f) for f in findings if f.severity == "error")
     if refused:
         missing = any(f.rule == "PRE001" for f in findings)
         raise (MissingDependency if missing else InputError)("\n".join(refused), reasons=refused)
-    return findings
 
 
 def _trained(

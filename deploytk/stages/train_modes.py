@@ -26,7 +26,7 @@ def validate(profile: Profile, out: Path) -> Report:
         InputError: the preflight found an error.
     """
     backend = plugins.load("backends", profile.backend)
-    findings = preflight(profile, backend)
+    findings = preflight(profile, out, backend)
     data = Settings.of(profile, backend).data
     with worker.log_folder(None, "validate") as logs:
         told = worker.call(

@@ -74,12 +74,17 @@ class Memory:
         shares = []
         if total := _number(self.proc / "meminfo", "MemTotal:"):
             shares.append(_number(self.proc / "meminfo", "MemAvailable:") / total)
-        group = self._group()
-        if limit := _number(group / "memory.max"):
-            # Pages of files are given back before anything is killed.
-            used = _number(group / "memory.current") - _number(group / "memory.stat", "inactive_file")
+        limit, used = self.of_group()
+        if limit:
             shares.append(max(0.0, 1 - used / limit))
         return min(shares, default=None)
+
+    def of_group(self) -> tuple[int, int]:
+        """(the bytes that this process's group may use, 0 for any number; those that it does use)."""
+        group = self._group()
+        # Pages of files are given back before anything is killed.
+        used = _number(group / "memory.current") - _number(group / "memory.stat", "inactive_file")
+        return _number(group / "memory.max"), used
 
     def _group(self) -> Path:
         """The folder of this process's group; in a container the root is its own."""

@@ -17,12 +17,22 @@ PRIMARY = "mAP50_95"
 #: The switches of a profile's training that a detector has. R-Drop and dropout are for classifiers.
 TECHNIQUES = frozenset({"ema", "label_smoothing", "layer_lr", "resize", "clip_norm", "precision"})
 
+#: The names by which milestones and phase rules may call what a detector is measured by.
+METRICS = frozenset(
+    {
+        "mAP50", "mAP50_95", "precision", "recall", "box_loss", "cls_loss", "dfl_loss",
+        "val_box_loss", "val_cls_loss", "val_dfl_loss",
+    }
+)  # fmt: skip
+
 #: Whether `finetune_quantized` is there: then the INT8 ladder has a rung of quantization-aware training.
 FINETUNES_QUANTIZED = True
 
 _FUNCTIONS = {
     "preflight": "checks",
     "data_fingerprint": "checks",
+    "checkpoint_bytes": "sizes",
+    "step_mib": "sizes",
     "train_segment": "training",
     "finish_training": "finishing",
     "finetune_quantized": "finetuning",

@@ -16,7 +16,6 @@ from deploytk.backends.ultralytics import (
     checkpoint,
     inference,
     network,
-    reporting,
     results,
     scoring,
     snapshots,
@@ -29,7 +28,7 @@ from deploytk.errors import TrainingFailed
 from deploytk.files import write_json, written_whole
 from deploytk.profile import Profile
 from deploytk.report import Finding
-from deploytk.training import tensors
+from deploytk.training import reporting, tensors
 from deploytk.training.shelf import Entry, Shelf
 from deploytk.training.state import Folder
 
