@@ -1,6 +1,6 @@
 """What a training of a detector is estimated to take: memory of a step, size of a checkpoint. Imports no library.
 
-Measured on a CPU in float32 (YOLOv8 n and s; docs/preflight.md has the numbers); nothing here was measured on a GPU.
+Measured on a CPU in float32 (YOLOv8 n, s and m; docs/preflight.md has the numbers); nothing here was measured on a GPU.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _PARAMETERS = {
 #: MiB of a process that has loaded torch and Ultralytics.
 _PROCESS_MIB = 830.0
 #: MiB of activations for an image of 320 x 320 pixels, with ReLU.
-_ACTIVATIONS_MIB = {"n": 51.0, "s": 88.0}
+_ACTIVATIONS_MIB = {"n": 51.0, "s": 88.0, "m": 134.0}
 #: SiLU and Hardswish keep their input for the way back, ReLU works in place.
 _NOT_IN_PLACE = 1.3
 _MOMENTS = {"SGD": 1, "RMSProp": 2}
