@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from deploytk.errors import InputError
 from deploytk.report import Finding
 from deploytk.stages.run_folder import RunFolder
 from deploytk.training import state
-from deploytk.training.shelf import Entry
+from deploytk.training.shelf import entries_in
 from deploytk.training.state import Folder
 
 
@@ -36,7 +35,7 @@ def _findings(backend: Any, run: RunFolder) -> Iterator[Finding]:
     folder = Folder(run=run.path)
     try:
         state.read(folder)
-        entries = _entries(folder.checkpoints / "metadata.json")
+        entries = entries_in(folder.checkpoints)
     except InputError as error:
         yield _error("TRN010", folder.path, error.message)
         return
@@ -51,15 +50,6 @@ def _findings(backend: Any, run: RunFolder) -> Iterator[Finding]:
             what = "does not stand in metadata.json: it was being written when the training was cut off"
             yield Finding(rule="TRN011", severity="info", where=name, message=what)
     yield from _model(backend, run)
-
-
-def _entries(path: Path) -> list[Entry]:
-    try:
-        return [Entry(**told) for told in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        return []
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: damaged ({error}); give another --out, or train anew with --restart") from error
 
 
 def _model(backend: Any, run: RunFolder) -> Iterator[Finding]:

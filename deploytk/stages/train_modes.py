@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from deploytk.report import Finding, Report
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import preflight, train
 from deploytk.stages.train_settings import Settings
+from deploytk.training.shelf import entries_in
 from deploytk.training.state import Folder
 from deploytk.worker import Listener
 
@@ -91,10 +91,10 @@ def _exercised(profile: Profile, folder: Path, report: Report) -> list[str]:
         f"image sizes {sizes}": len(sizes) > 1,
         "accumulated gradients": (profile.train.effective_batch or 0) > profile.train.batch,
     }
-    entries = json.loads((Folder(run=folder).checkpoints / "metadata.json").read_text(encoding="utf-8"))
+    kept = [e for e in entries_in(Folder(run=folder).checkpoints) if e.file]
     return [
         *(name for name, on in switched.items() if on),
-        f"{sum(1 for e in entries if e['file'])} checkpoints",
+        f"{len(kept)} checkpoints",
         "a resume in a new process",
         f"{RunFolder(folder).model.name} from the best of them",
     ]
@@ -102,8 +102,7 @@ def _exercised(profile: Profile, folder: Path, report: Report) -> list[str]:
 
 def _seconds_per_epoch(folder: Path) -> float | None:
     """How long the second epoch took, None where the backend does not say."""
-    entries = json.loads((Folder(run=folder).checkpoints / "metadata.json").read_text(encoding="utf-8"))
-    seconds = [e["facts"].get("seconds") for e in entries if e["epoch"] == 2]
+    seconds = [e.facts.get("seconds") for e in entries_in(Folder(run=folder).checkpoints) if e.epoch == 2]
     return float(seconds[0]) if seconds and seconds[0] is not None else None
 
 

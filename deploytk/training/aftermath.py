@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 from deploytk.training import events, story, timeline
+from deploytk.training.shelf import best_of, entries_in
 from deploytk.training.state import Folder, State
 
 
 def told(state: State, folder: Folder, device: str) -> dict[str, Any]:
     """The parts of a training's summary that its backend does not know."""
     heard = story.told(events.read(folder.events))
-    rows = entries(folder)
-    best = max((r for r in rows if _can_be_best(r)), key=lambda r: (r["fitness"], r["epoch"]), default=None)
+    kept = entries_in(folder.checkpoints)
+    best = best_of(kept)
     return {
         "attempts": timeline.attempts(state),
         "timeline": timeline.rows(state),
@@ -21,9 +22,9 @@ def told(state: State, folder: Folder, device: str) -> dict[str, Any]:
         "advice": _without_stamp(heard.advice),
         "memory": timeline.oom_ledger(state, device),
         "checkpoints": [
-            {"epoch": r["epoch"], "file": r["file"], "fitness": r.get("fitness"), "best": r is best, "pick": r["pick"]}
-            for r in rows
-            if r.get("file")
+            {"epoch": e.epoch, "file": e.file, "fitness": e.fitness, "best": e is best, "pick": e.pick}
+            for e in kept
+            if e.file
         ],
     }
 
@@ -36,11 +37,6 @@ def entries(folder: Folder) -> list[dict[str, Any]]:
         return []
     known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
     return [{"pick": "", **row} for row in known if story.whole(row.get("epoch")) is not None]
-
-
-def _can_be_best(row: dict[str, Any]) -> bool:
-    healthy = row.get("suspect") is not True and story.number(row.get("fitness")) is not None
-    return healthy and bool(row.get("file"))
 
 
 def _without_stamp(happened: list[dict[str, Any]]) -> list[dict[str, Any]]:

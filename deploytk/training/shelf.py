@@ -32,7 +32,7 @@ class Shelf:
 
     def __init__(self, folder: Path, keep: Keep) -> None:
         self.folder, self.keep = folder, keep
-        self.entries: list[Entry] = _reconciled(folder, _read(folder / "metadata.json"))
+        self.entries: list[Entry] = _reconciled(folder, entries_in(folder))
 
     @property
     def last(self) -> Entry | None:
@@ -41,9 +41,8 @@ class Shelf:
 
     @property
     def best(self) -> Entry | None:
-        """The healthy entry with the highest fitness; the last of equal ones."""
-        healthy = [e for e in reversed(self.entries) if e.file and not e.suspect and e.fitness is not None]
-        return max(healthy, key=lambda e: e.fitness or 0.0, default=None)
+        """What `best_of` says of them."""
+        return best_of(self.entries)
 
     def path(self, entry: Entry) -> Path:
         """Where the checkpoint of an entry lies."""
@@ -92,7 +91,23 @@ class Shelf:
         _sweep(self.folder, self.entries)
 
 
-def _read(path: Path) -> list[Entry]:
+def best_of(entries: Sequence[Entry]) -> Entry | None:
+    """The healthy one with the highest fitness whose checkpoint is there; the last of equal ones.
+
+    Where images have grown, only of those with the last size: fitness at another size is no comparison.
+    """
+    healthy = [e for e in reversed(entries) if e.file and not e.suspect and e.fitness is not None]
+    sized = [e for e in healthy if e.facts.get("imgsz") == healthy[0].facts.get("imgsz")]
+    return max(sized, key=lambda e: e.fitness or 0.0, default=None)
+
+
+def entries_in(folder: Path) -> list[Entry]:
+    """The entries in a folder's metadata.json, none where there is none.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / "metadata.json"
     try:
         return [Entry(**told) for told in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:

@@ -65,6 +65,13 @@ def test_the_last_of_equal_ones_is_the_best(tmp_path: Path) -> None:
     assert shelf.best is not None and shelf.best.epoch == 2
 
 
+def test_the_best_is_of_the_size_that_images_have_grown_to(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, Keep())
+    for epoch, (fitness, imgsz) in enumerate(((0.9, 64), (0.4, 96), (0.5, 96), (0.3, 96)), 1):
+        shelf.add(Entry(epoch=epoch, file=None, fitness=fitness, facts={"imgsz": imgsz}), save)
+    assert shelf.best is not None and shelf.best.epoch == 3
+
+
 def test_going_back_forgets_what_came_after(tmp_path: Path) -> None:
     shelf = filled(tmp_path, 0.1, 0.2, 0.3)
     shelf.cut(2)
