@@ -51,6 +51,7 @@ bench: setup
 	else echo 'LoadGen is not installed (it has wheels for CPython 3.11 on Linux only): not measured'; fi
 	$(BIN)/python bench/peers/regression.py
 	$(BIN)/python bench/peers/suite.py
+	$(BIN)/python bench/peers/guard.py
 	@if test -f runs/bccd-relu/model.pt; then $(BIN)/python bench/peers/int8.py; \
 	else echo 'int8.py needs runs/bccd-relu (make bccd): not measured'; fi
 	@if test -f runs/bccd-relu/model.pt && test -f runs/omniglot/model.onnx; then $(BIN)/python bench/peers/int8_table.py; \
