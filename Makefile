@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := yolo,npu,openvino,tensorboard,dev
+EXTRAS := yolo,classifier,npu,openvino,data,tensorboard,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 

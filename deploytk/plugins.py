@@ -13,7 +13,7 @@ from deploytk.errors import InputError, MissingDependency
 
 #: name -> module; other packages add theirs through the entry points `deploytk.backends`, `.targets`, `.runtimes`.
 TABLES: dict[str, dict[str, str]] = {
-    "backends": {"ultralytics": "deploytk.backends.ultralytics"},
+    "backends": {"ultralytics": "deploytk.backends.ultralytics", "classifier": "deploytk.backends.classifier"},
     "targets": {
         "onnx": "deploytk.targets.onnx",
         "openvino": "deploytk.targets.openvino",
@@ -37,6 +37,9 @@ EXTRAS = {
     "torch": "yolo",
     "torchvision": "yolo",
     "cv2": "yolo",
+    "timm": "classifier",
+    "safetensors": "classifier",
+    "simplejpeg": "data",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxslim": "onnx",

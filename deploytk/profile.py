@@ -41,7 +41,7 @@ class Activation(Strict):
 class Model(Strict):
     """The network to train."""
 
-    arch: str = Field("yolov8", description="architecture of the backend: yolov8, yolo11")
+    arch: str = Field("yolov8", description="yolov8, yolo11; with backend: classifier a name of timm's")
     scale: Literal["n", "s", "m", "l", "x"] = Field("n", description="size of the network, always explicit")
     pretrained: Path | None = Field(None, description="weights to start from (.pt), none by default")
     activation: Activation = Activation()
@@ -50,7 +50,9 @@ class Model(Strict):
 class Data(Strict):
     """The images and labels."""
 
-    path: Path | None = Field(None, description="YOLO data.yaml, or a Pascal-VOC folder; never written to")
+    path: Path | None = Field(
+        None, description="data.yaml, Pascal-VOC or train/CLASS/... folder; never written to"
+    )
 
 
 class Ema(Strict):
@@ -99,7 +101,8 @@ class Train(Strict):
         1.0, gt=0, le=1, description="learning rate of each section as a fraction of the next one's, head first"
     )
     resize: Resize | None = None
-    mosaic: float = Field(1.0, ge=0, le=1)
+    mosaic: float = Field(1.0, ge=0, le=1, description="how many of a detector's images are made of four")
+    fliplr: float = Field(0.5, ge=0, le=1, description="how many images are mirrored; 0 for letters and signs")
     close_mosaic: int = Field(10, ge=0)
     workers: int = Field(2, ge=0)
     seed: int = 0

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploytk.data import dataset
+from deploytk.data.classified import FOLDERS, class_folders
 from deploytk.data.dataset import images_in
 from deploytk.data.preparation import Task
 from deploytk.errors import InputError
 
-#: The split, and what its folder may be called.
-_FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}
 _SUFFIXES = (".yaml", ".yml")
 
 
@@ -66,9 +65,9 @@ def read(path: Path) -> Pool:
 
 def _of_folders(path: Path) -> Pool:
     """Classes are the subfolders of `train`, or of the folder itself where there is no `train`."""
-    splits = {split: next((path / n for n in names if (path / n).is_dir()), None) for split, names in _FOLDERS.items()}
+    splits = {split: next((path / n for n in names if (path / n).is_dir()), None) for split, names in FOLDERS.items()}
     train = splits.pop("train") or path
-    folders = [f for f in sorted(train.iterdir()) if f.is_dir() and f not in splits.values() and f.name[0] != "."]
+    folders = [f for f in class_folders(train) if f not in splits.values()]
     if not folders:
         raise InputError(
             f"{path}: no dataset; give a YOLO data.yaml, a Pascal-VOC folder, or a folder with one subfolder per class"

@@ -13,10 +13,12 @@ from typing import Any, Literal
 
 from deploytk.errors import InputError
 
-CheckpointKind = Literal["deploytk-detector", "ultralytics", "state_dict", "other"]
+CheckpointKind = Literal["deploytk-detector", "deploytk-classifier", "ultralytics", "state_dict", "other"]
 
 #: The format that `backends/ultralytics` writes: a weights-only file, a dict with this as its "format".
 DETECTOR = "deploytk-detector-1"
+#: And the one of `backends/classifier`.
+CLASSIFIER = "deploytk-classifier-1"
 
 #: What a file of plain tensors names, and `torch.load(weights_only=True)` takes.
 _WEIGHTS = re.compile(
@@ -83,6 +85,8 @@ def checkpoint_kind(path: Path) -> CheckpointKind:
 def kind_of(contents: Contents) -> CheckpointKind:
     """Whose checkpoint has these contents."""
     if contents.weights_only and contents.globals:
+        if CLASSIFIER in contents.strings:
+            return "deploytk-classifier"
         return "deploytk-detector" if DETECTOR in contents.strings else "state_dict"
     return "ultralytics" if any(g.startswith("ultralytics.") for g in contents.globals) else "other"
 
@@ -108,6 +112,8 @@ def require_loadable(path: Path, *, trust: bool) -> CheckpointKind:
             f"{path}: a pickled Ultralytics model; unpickling runs code from the file, so deploytk opens it only with "
             "--trust. Give --trust if you know where it is from, or its ONNX"
         )
+    if kind == "deploytk-classifier":
+        raise InputError(f"{path}: a classifier's checkpoint; so far deploytk trains classifiers and exports detectors")
     what = "weights without a network" if kind == "state_dict" else "a pickle that is no detector"
     raise InputError(f"{path}: {what}; give the model.pt of a deploytk run, an Ultralytics .pt, or an ONNX")
 

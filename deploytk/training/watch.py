@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.profile import Profile
-from deploytk.training import guard, phases
+from deploytk.training import deaths, guard, phases
 from deploytk.training.events import Events
 from deploytk.training.segments import Ending, Outcome, Segment
 from deploytk.training.shelf import Entry, Shelf
@@ -17,6 +17,7 @@ from deploytk.training.state import Folder
 
 #: A step is told at most so often; between them a loop pays for a comparison.
 _TELL_EVERY_S = 1.0
+_ALIVE_EVERY_S = 5.0
 
 
 class SegmentEnded(Exception):
@@ -47,6 +48,13 @@ class Watch:
         """Say what begins: load, first_step, step, validate, save, finish. Each has its own time limit."""
         self._phase = name
         self.events.tell("phase", phase=name)
+
+    def alive(self) -> None:
+        """A sign of life from within a long phase, told now and then: its time limit begins anew."""
+        now = time.monotonic()
+        if now - self._told > _ALIVE_EVERY_S:
+            self._told = now
+            self.phase(self._phase)
 
     def step(
         self, *, epoch: int, step: int, steps: int, loss: float | Callable[[], float], lr: float | None = None
@@ -116,6 +124,22 @@ class Watch:
         """How this segment ended, from where training can go on."""
         last = self.shelf.last
         return Outcome(ended=ended, reached=last.epoch if last else 0, reason=reason, precision=self.precision, **more)
+
+    def outcome_of(self, train: Callable[[], object], epoch: Callable[[], int]) -> Outcome:
+        """How a segment ended, once `train` has trained it; running out of memory is an outcome too.
+
+        Args:
+            epoch: gives the epoch (from 1) that is being trained.
+        """
+        try:
+            train()
+        except SegmentEnded as ended:
+            return ended.outcome
+        except (RuntimeError, MemoryError) as error:
+            if not deaths.says_out_of_memory(f"{type(error).__name__}: {error}"):
+                raise
+            return self.out_of_memory(epoch(), error)
+        return self.done()
 
     def done(self) -> Outcome:
         """The outcome of a segment that was trained to its last epoch."""

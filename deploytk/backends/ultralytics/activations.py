@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import nn
 
+from deploytk.backends.activation_modules import KINDS, new, told
 from deploytk.backends.ultralytics.library import Conv, ConvTranspose, RepConv
 from deploytk.errors import RuleFailed
 from deploytk.profile import SECTIONS, ActivationKind, Section
 
-_KINDS: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.ReLU6: "relu6",
-    nn.LeakyReLU: "leaky_relu",
-    nn.Hardswish: "hardswish",
-    nn.SiLU: "silu",
-}
 #: Modules under `.act` that are no activation.
 _PASSIVE = (nn.Identity,)
 #: Any of these counts, wherever it stands, even though deploytk sets only the five above.
 _ACTIVATIONS = (
-    *_KINDS, nn.CELU, nn.ELU, nn.GELU, nn.GLU, nn.Hardsigmoid, nn.Hardtanh, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.RReLU,
+    *KINDS, nn.CELU, nn.ELU, nn.GELU, nn.GLU, nn.Hardsigmoid, nn.Hardtanh, nn.LogSigmoid, nn.Mish, nn.PReLU, nn.RReLU,
     nn.SELU, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Tanh, nn.Threshold,
 )  # fmt: skip
 
@@ -41,18 +35,6 @@ class Found:
     section: Section
     name: str  # model.22.cv3.0.0.act
     kind: str  # relu, leaky_relu(0.1), ... or the class of one that deploytk does not set
-
-
-def new(kind: ActivationKind, slope: float, *, inplace: bool = True) -> nn.Module:
-    """A new activation module of this kind."""
-    made: dict[str, Callable[[], nn.Module]] = {
-        "relu": lambda: nn.ReLU(inplace=inplace),
-        "relu6": lambda: nn.ReLU6(inplace=inplace),
-        "leaky_relu": lambda: nn.LeakyReLU(slope, inplace=inplace),
-        "hardswish": lambda: nn.Hardswish(inplace=inplace),
-        "silu": lambda: nn.SiLU(inplace=inplace),
-    }
-    return made[kind]()
 
 
 def section_of(name: str, backbone: int, layers: int) -> Section:
@@ -84,14 +66,6 @@ def audit(model: nn.Module, backbone: int) -> list[Found]:
         elif isinstance(getattr(module, "act", None), nn.Module) and not isinstance(module.act, _PASSIVE):
             found[f"{name}.act"] = module.act
     return [Found(section_of(name, backbone, layers), name, told(module)) for name, module in found.items()]
-
-
-def told(module: nn.Module) -> str:
-    """What an activation module is, in the words of a profile; the class name for any other."""
-    kind = _KINDS.get(type(module))
-    if kind == "leaky_relu":
-        return f"leaky_relu({module.negative_slope:g})"
-    return kind or type(module).__name__
 
 
 def counts(found: list[Found]) -> dict[str, dict[str, int]]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from deploytk.training.loop import seeds
+
 
 def begin(trainer: Any, epoch: int) -> None:
     """Set everything that is drawn from for an epoch (from 0): order, augmentation, the images of mosaics.
@@ -15,7 +17,7 @@ def begin(trainer: Any, epoch: int) -> None:
     With worker processes only the order within a segment's start is set: their own state cannot be reached.
     """
     loader = trainer.train_loader
-    draw = int(np.random.default_rng([trainer.args.seed, epoch]).integers(2**31))
+    draw = seeds.draw(trainer.args.seed, epoch)
     random.seed(draw)
     np.random.seed(draw)
     torch.manual_seed(draw)

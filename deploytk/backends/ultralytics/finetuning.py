@@ -13,7 +13,7 @@ from torch import nn
 
 from deploytk import worker
 from deploytk.backends.ultralytics import checkpoint as checkpoints
-from deploytk.backends.ultralytics import finishing, results, rounding, training
+from deploytk.backends.ultralytics import results, rounding, training
 from deploytk.backends.ultralytics.checks import view_of
 from deploytk.backends.ultralytics.foreign import unpickled
 from deploytk.backends.ultralytics.library import LOGGER
@@ -21,7 +21,7 @@ from deploytk.backends.ultralytics.rounding import Feeds
 from deploytk.backends.ultralytics.trainer import Trainer
 from deploytk.errors import TrainingFailed
 from deploytk.profile import Profile
-from deploytk.training import segments
+from deploytk.training import closing, segments
 
 #: Small steps from weights that are good already; no mosaic, as in the last epochs of the training itself.
 _SETTINGS = {"optimizer": "AdamW", "lr0": 3e-5, "lrf": 0.1, "warmup_epochs": 0.0, "mosaic": 0.0, "close_mosaic": 0}
@@ -61,7 +61,7 @@ def finetune_quantized(
     _run_in(folder, trainer)
     model = _best_of(trainer)
     rounding.remove(model)
-    finishing.refuse_dead(model, "best.pt")
+    closing.refuse_dead(model.state_dict(), "best.pt")
     checkpoints.write({**told, "state_dict": checkpoints.tensors(model)}, out, like=model)
     rows = results.table(results.read(folder / "results.csv"))
     best = results.best(rows)

@@ -18,21 +18,18 @@ from deploytk.backends.ultralytics import (
     network,
     results,
     scoring,
-    snapshots,
 )
 from deploytk.backends.ultralytics.checks import view_of
 from deploytk.backends.ultralytics.library import __version__
 from deploytk.backends.ultralytics.trainer import note_activation
 from deploytk.data.view import View
-from deploytk.errors import TrainingFailed
 from deploytk.files import write_json, written_whole
 from deploytk.profile import Profile
 from deploytk.report import Finding
-from deploytk.training import reporting, tensors
+from deploytk.training import closing, reporting
+from deploytk.training.loop import snapshots
 from deploytk.training.shelf import Entry, Shelf
 from deploytk.training.state import Folder
-
-_ADVICE = "lower lr0 ten times, or raise warmup_epochs"
 
 
 def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
@@ -45,15 +42,13 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     wanted, folder = Profile.model_validate(profile), Path(run).resolve()
     worker.emit(event="phase", phase="finish")
     shelf = Shelf(Folder(run=folder).checkpoints, wanted.keep)
-    best = shelf.best
-    if best is None:
-        raise TrainingFailed(f"no epoch gave weights worth keeping; {_ADVICE}")
+    best = closing.best_of(shelf)
     view = view_of(profile, folder)
     model = network_of(wanted, view, shelf.path(best))
     kinds, slope = wanted.model.activation.expected(), wanted.model.activation.negative_slope
     backbone = network.backbone_layers(wanted.model.arch, wanted.model.scale)
     counted = activations.require(model, backbone, kinds, slope, f"the checkpoint of epoch {best.epoch}")
-    refuse_dead(model, f"epoch {best.epoch}")
+    closing.refuse_dead(model.state_dict(), f"epoch {best.epoch}")
     _write_model(wanted, folder, view, model)
     _write_for_ultralytics(wanted, folder, view, model)
     summary = _summary(wanted, folder, view, shelf, best, counted)
@@ -72,23 +67,6 @@ def network_of(wanted: Profile, view: View, path: Path) -> nn.Module:
     model.load_state_dict(snapshots.load(path)["ema"])
     model.names = dict(enumerate(classes))
     return model.float().eval()
-
-
-def refuse_dead(model: nn.Module, where: str) -> None:
-    """Nothing, where the weights are alive: finite, and not zero throughout, which is what NaN is saved as.
-
-    Raises:
-        TrainingFailed: they are not.
-    """
-    state = model.state_dict()
-    sick, dead = tensors.looked_at(state)
-    if sick or dead:
-        named = (*sick, *dead)
-        raise TrainingFailed(
-            f"training diverged: {len(named)} of {len(state)} tensors of {where} are NaN or all zero "
-            f"(first: {named[0]}); {_ADVICE}",
-            reasons=named,
-        )
 
 
 def _write_model(wanted: Profile, folder: Path, view: View, model: nn.Module) -> None:
@@ -122,7 +100,7 @@ def _summary(
     wanted: Profile, folder: Path, view: View, shelf: Shelf, best: Entry, counted: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
     rows = results.table(results.read(folder / "results.csv"))
-    metrics, last, train = _measured(wanted, folder), shelf.entries[-1], wanted.train
+    metrics = _measured(wanted, folder)
     return {
         "name": wanted.name,
         "metrics": metrics,
@@ -131,22 +109,11 @@ def _summary(
         "seconds": round(results.seconds(folder / "results.csv"), 1),
         "activations": counted,
         "model": {**wanted.model.model_dump(mode="json"), "nc": len(view.data.classes), "names": view.data.classes},
-        "training": {
-            "epochs": train.epochs,
-            "imgsz": train.imgsz,
-            "batch": last.facts["batch"],
-            "effective_batch": last.facts["batch"] * last.facts["accumulate"],
-            "optimizer": last.facts["optimizer"],
-            "lr0": last.facts["lr0"],
-            "seed": train.seed,
-            "device": last.facts["device"],
-            "amp": last.facts["precision"],
-            "stopped_early": len(rows) < train.epochs,
-        },
-        "pretrained": last.facts["pretrained"],
+        "training": closing.settings(wanted, shelf),
+        "pretrained": shelf.entries[-1].facts["pretrained"],
         "data": {"fingerprint": view.fingerprint, "images": view.data.counts()},
         "versions": versions_of("deploytk", *DISTRIBUTIONS),
-        "findings": [f.__dict__ for f in _findings(metrics, rows, wanted, last)],
+        "findings": [f.__dict__ for f in _findings(metrics, rows, wanted, shelf)],
     }
 
 
@@ -159,14 +126,11 @@ def _measured(wanted: Profile, folder: Path) -> dict[str, float]:
 
 
 def _findings(
-    metrics: dict[str, float], rows: list[dict[str, float | None]], wanted: Profile, last: Entry
+    metrics: dict[str, float], rows: list[dict[str, float | None]], wanted: Profile, shelf: Shelf
 ) -> list[Finding]:
-    found = []
+    found = closing.findings(wanted, shelf)
     if metrics["mAP50"] == 0.0:
         message = f"mAP50 is exactly 0 after {len(rows)} epochs: the model has not learned to find anything"
-        found.append(("TRN001", "metrics", message, "train longer, or look at the labels and lr0"))
-    batch = last.facts["batch"]
-    if batch != wanted.train.batch:
-        message = f"out of memory: the batch was reduced from {wanted.train.batch} to {batch}"
-        found.append(("TRN003", "train.batch", message, "set it in the profile, so that runs can be compared"))
-    return [Finding(rule=r, severity="warning", where=w, message=m, fix=f) for r, w, m, f in found]
+        fix = "train longer, or look at the labels and lr0"
+        found.append(Finding(rule="TRN001", severity="warning", where="metrics", message=message, fix=fix))
+    return found

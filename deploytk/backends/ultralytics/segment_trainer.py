@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from deploytk import usage
-from deploytk.backends.ultralytics import activations, drawing, results, snapshots
+from deploytk.backends.ultralytics import activations, drawing, results
 from deploytk.backends.ultralytics.library import unwrap_model
 from deploytk.backends.ultralytics.smoothing import SmoothedBce
 from deploytk.backends.ultralytics.trainer import Trainer
 from deploytk.profile import Profile, Section
 from deploytk.training import tensors
 from deploytk.training.guard import Facts
+from deploytk.training.loop import devices, snapshots
+from deploytk.training.loop.ema import decay_after
 from deploytk.training.segments import Segment
 from deploytk.training.watch import Watch
 
 #: How many sections lie between one and the output: `layer_lr` to this power is its share of the learning rate.
 _DEPTH: dict[Section, int] = {"head": 0, "neck": 1, "backbone": 2}
-_VALIDATION_TOLD_EVERY_S = 5.0
 
 
 class SegmentTrainer(Trainer):
@@ -32,13 +34,13 @@ class SegmentTrainer(Trainer):
         self.segment, self.watch = segment, watch
         self.norms: list[torch.Tensor] = []
         self.mosaic_closed = False
-        self.seen, self.began, self.told_validation = 0, time.monotonic(), 0.0
+        self.seen, self.began = 0, time.monotonic()
         super().__init__(profile, overrides)
         for event, answer in (
             ("on_train_start", _started),
             ("on_train_epoch_start", _epoch_began),
             ("on_train_batch_end", _batch_ended),
-            ("on_val_batch_end", lambda _validator: self._say_validating()),
+            ("on_val_batch_end", lambda _validator: self.watch.alive()),
         ):
             self.add_callback(event, answer)
 
@@ -55,13 +57,17 @@ class SegmentTrainer(Trainer):
 
     def resume_training(self, ckpt: Any) -> None:  # noqa: ARG002
         """Begin where the segment begins: from the checkpoint of the epoch before it."""
-        ema = self.profile.train.ema
-        # Without an average the "average" follows the weights at once.
-        self.ema.decay = (lambda _updates: 0.0) if ema is None else _ramp(ema.decay, ema.warmup_updates)
+        self.ema.decay = functools.partial(decay_after, self.profile.train.ema)
         before = self.segment.first_epoch - 1
         if before:
             entry = next(e for e in self.watch.shelf.entries if e.epoch == before)
-            snapshots.restore(self, self.watch.shelf.path(entry))
+            self.ema.updates = snapshots.restore(
+                self.watch.shelf.path(entry),
+                model=unwrap_model(self.model),
+                average=self.ema.ema,
+                optimizer=self.optimizer,
+                scaler=self.scaler,
+            )
             self.grafted = entry.facts.get("pretrained") or {}
         self.start_epoch = before
 
@@ -88,10 +94,10 @@ class SegmentTrainer(Trainer):
         """Have the epoch judged, and its checkpoint written where it is healthy; stop after the segment's last."""
         done = self.watch.epoch(
             self._facts(),
-            lambda path: snapshots.save(self, path),
+            self._snapshot,
             lr=float(self.optimizer.param_groups[0]["lr"]),
             seconds=round(time.monotonic() - self.began, 3),
-            memory_mb=self._memory_mb(),
+            memory_mb=devices.peak_mb(self.device),
             device=str(self.device),
             precision=self.watch.precision,
             optimizer=str(self.args.optimizer),
@@ -131,21 +137,16 @@ class SegmentTrainer(Trainer):
             tensors=2 * len(self.ema.ema.state_dict()),
         )
 
-    def _memory_mb(self) -> float | None:
-        if self.device.type == "cuda":
-            return round(float(torch.cuda.max_memory_reserved(self.device)) / 2**20, 1)
-        return usage.peak_rss_mb()
-
-    def _say_validating(self) -> None:
-        now = time.monotonic()
-        if now - self.told_validation > _VALIDATION_TOLD_EVERY_S:
-            self.told_validation = now
-            self.watch.phase("validate")
-
-
-def _ramp(decay: float, warmup: int) -> Any:
-    """The decay of the average after some updates: decay * (1 - exp(-updates / warmup))."""
-    return lambda updates: decay * (1 - math.exp(-updates / warmup)) if warmup else decay
+    def _snapshot(self, path: Path) -> None:
+        snapshots.save(
+            path,
+            model=unwrap_model(self.model),
+            average=self.ema.ema,
+            updates=self.ema.updates,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            epoch=self.epoch + 1,
+        )
 
 
 def _by_section(optimizer: torch.optim.Optimizer, model: nn.Module, backbone: int, share: float) -> None:

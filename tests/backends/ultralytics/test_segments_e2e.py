@@ -14,9 +14,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("deploytk.backends.ultralytics.library", reason="ultralytics is not installed")
 
 from deploytk.backends import ultralytics as backend  # noqa: E402
-from deploytk.backends.ultralytics import snapshots  # noqa: E402
 from deploytk.backends.ultralytics.segment_trainer import SegmentTrainer  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
+from deploytk.training.loop import snapshots  # noqa: E402
 from deploytk.training.segments import Outcome, Segment, as_dict, outcome_from  # noqa: E402
 from deploytk.training.shelf import Shelf  # noqa: E402
 from deploytk.training.state import Folder, State  # noqa: E402

@@ -1,0 +1,78 @@
+"""Training a classifier, one segment of a guarded training at a time (torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from deploytk.backends.classifier import checkpoint, measuring, network, pictures
+from deploytk.backends.classifier.checks import data_path
+from deploytk.backends.classifier.pictures import Batch
+from deploytk.data import classified
+from deploytk.profile import Profile
+from deploytk.training.loop import devices
+from deploytk.training.loop.loop import Loop
+from deploytk.training.loop.task import Measured, Task
+from deploytk.training.segments import Segment, as_dict
+from deploytk.training.watch import Watch
+
+
+def train_segment(profile: dict[str, Any], run: str, segment: dict[str, Any]) -> dict[str, Any]:
+    """How one segment of a training ended (`Outcome` as JSON); its checkpoints stand on the run's shelf.
+
+    Raises:
+        InputError: the data, the network or the precision is not to be had.
+        RuleFailed: an activation is another than the profile asks for.
+    """
+    wanted, part = Profile.model_validate(profile), Segment(**segment)
+    device = devices.device_of(wanted.train.device)
+    watch = Watch(wanted, Path(run), part, precision=devices.precision_of(part.precision, device))
+    torch.manual_seed(wanted.train.seed)
+    return as_dict(Loop(wanted, part, watch, _task(wanted, part, watch, device), device).run())
+
+
+def _task(wanted: Profile, part: Segment, watch: Watch, device: torch.device) -> Task:
+    data, train = classified.read(data_path(wanted)), wanted.train
+    activation = wanted.model.activation
+    model = network.build(
+        wanted.model.arch,
+        len(data.classes),
+        activation.kind,
+        activation.negative_slope,
+        dropout=train.dropout,
+        imgsz=train.imgsz,
+    )
+    taken = checkpoint.take_weights(model, wanted.model.pretrained) if wanted.model.pretrained else {}
+    network.require(model, activation.kind, activation.negative_slope, "the network to train")
+
+    def validate(average: nn.Module) -> Measured:
+        return measuring.measured(
+            average,
+            data.splits["val"],
+            imgsz=part.imgsz,
+            batch=part.batch,
+            device=device,
+            workers=train.workers,
+            alive=watch.alive,
+        )
+
+    return Task(
+        model=model.to(device),
+        sections=network.sections(model),
+        images=len(data.splits["train"]),
+        dataset=pictures.Varied(data.splits["train"], part.imgsz, train),
+        collate=pictures.collate,
+        logits=lambda network, batch: network(batch[0].to(device, non_blocking=True)),
+        loss=lambda logits, batch: _loss(logits, batch, train.label_smoothing),
+        validate=validate,
+        notes={"pretrained": taken},
+    )
+
+
+def _loss(logits: torch.Tensor, batch: Batch, smoothing: float) -> torch.Tensor:
+    """Cross entropy with softened labels (Szegedy et al. 2016, arXiv 1512.00567)."""
+    return functional.cross_entropy(logits.float(), batch[1].to(logits.device), label_smoothing=smoothing)

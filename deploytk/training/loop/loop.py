@@ -1,0 +1,182 @@
+"""The epochs of one segment: steps of one or more batches, the average, validation, told to a Watch (torch)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from deploytk.profile import Profile
+from deploytk.training import tensors
+from deploytk.training.guard import Facts
+from deploytk.training.loop import batches, devices, optimizers, rdrop, schedule, seeds, snapshots
+from deploytk.training.loop.ema import Average
+from deploytk.training.loop.task import Measured, Task
+from deploytk.training.segments import Outcome, Segment
+from deploytk.training.watch import Watch
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Loop:
+    """One process's training of one segment."""
+
+    def __init__(self, profile: Profile, segment: Segment, watch: Watch, task: Task, device: torch.device) -> None:
+        self.train, self.segment, self.watch, self.task, self.device = profile.train, segment, watch, task, device
+        self.epoch = segment.first_epoch
+        self.model = task.model
+        self.average = Average(self.model, self.train.ema)
+        self.optimizer = optimizers.build(self.train, segment, task.sections)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=watch.precision == "fp16")
+        self.lr0 = optimizers.learning_rate(self.train) * segment.lr_scale
+        self.order = batches.Order([])
+        self.loader: DataLoader[Any] = DataLoader(
+            task.dataset,
+            batch_sampler=self.order,  # type: ignore[arg-type, unused-ignore]
+            collate_fn=task.collate,
+            num_workers=self.train.workers,
+            persistent_workers=self.train.workers > 0,
+            pin_memory=device.type == "cuda",
+        )
+
+    def run(self) -> Outcome:
+        """How the segment ended."""
+        return self.watch.outcome_of(self._epochs, lambda: self.epoch)
+
+    def _epochs(self) -> None:
+        self._go_on()
+        self.watch.phase("first_step")
+        while not self._one():
+            self.epoch += 1
+
+    def _go_on(self) -> None:
+        """Begin where the segment begins: from the checkpoint of the epoch before it."""
+        before = self.segment.first_epoch - 1
+        if before:
+            entry = next(e for e in self.watch.shelf.entries if e.epoch == before)
+            self.average.updates = snapshots.restore(
+                self.watch.shelf.path(entry),
+                model=self.model,
+                average=self.average.model,
+                optimizer=self.optimizer,
+                scaler=self.scaler,
+            )
+
+    def _one(self) -> bool:
+        """Train, validate and tell one epoch; whether it was the segment's last."""
+        began = time.monotonic()
+        torch.manual_seed(seeds.draw(self.train.seed, self.epoch))
+        self.order.steps = batches.plan(
+            self.task.images,
+            batch=self.segment.batch,
+            accumulate=self.segment.accumulate,
+            seed=self.train.seed,
+            epoch=self.epoch,
+        )
+        loss, norms = self._steps()
+        self.watch.phase("validate")
+        with torch.no_grad(), self._autocast():
+            measured = self.task.validate(self.average.model)
+        return self.watch.epoch(
+            self._facts(loss, norms, measured),
+            self._save,
+            lr=self.optimizer.param_groups[0]["lr"],
+            seconds=round(time.monotonic() - began, 3),
+            memory_mb=devices.peak_mb(self.device),
+            device=str(self.device),
+            precision=self.watch.precision,
+            optimizer=self.train.optimizer,
+            lr0=self.lr0,
+            accumulate=self.segment.accumulate,
+            **self.task.notes,
+        )
+
+    def _steps(self) -> tuple[float, torch.Tensor]:
+        """(the mean loss of an epoch, the norm of each step's gradients)."""
+        self.model.train()
+        steps, given = self.order.steps, iter(self.loader)
+        losses, norms = [], []
+        for number, step in enumerate(steps, start=1):
+            at = self.epoch - 1 + number / len(steps)
+            optimizers.set_rate(self.optimizer, self.lr0 * schedule.share(self.train, at, self.segment.total_epochs))
+            loss = self._gathered(step, given)
+            norms.append(self._stepped())
+            losses.append(loss)
+            self.watch.step(
+                epoch=self.epoch,
+                step=number,
+                steps=len(steps),
+                loss=lambda loss=loss: float(loss),  # type: ignore[misc]
+                lr=self.optimizer.param_groups[0]["lr"],
+            )
+        # On a GPU looking at a number waits for it: here, once an epoch.
+        return float(torch.stack(losses).mean()), torch.stack(norms).cpu()
+
+    def _gathered(self, step: batches.Step, given: Iterator[Any]) -> torch.Tensor:
+        """The loss of a step, its gradients gathered batch by batch, each by its share of the step's images."""
+        images = sum(map(len, step))
+        total = torch.zeros((), device=self.device)
+        for keys in step:
+            batch = next(given)
+            with self._autocast():
+                loss = self._loss(batch) * (len(keys) / images)
+            self.scaler.scale(loss).backward()
+            total += loss.detach()
+        return total
+
+    def _loss(self, batch: Any) -> torch.Tensor:
+        def logits() -> torch.Tensor:
+            return self.task.logits(self.model, batch)
+
+        def of(found: torch.Tensor) -> torch.Tensor:
+            return self.task.loss(found, batch)
+
+        return rdrop.loss(logits, of, self.train.rdrop) if self.train.rdrop else of(logits())
+
+    def _stepped(self) -> torch.Tensor:
+        """The norm of the gradients, after a step with them, clipped, and with the average moved."""
+        self.scaler.unscale_(self.optimizer)
+        limit = self.train.clip_norm or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), max_norm=limit).detach()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.model)
+        return norm
+
+    def _autocast(self) -> torch.autocast:
+        half = _DTYPES.get(self.watch.precision)
+        return torch.autocast(self.device.type, dtype=half or torch.bfloat16, enabled=half is not None)
+
+    def _facts(self, loss: float, norms: torch.Tensor, measured: Measured) -> Facts:
+        average = {f"ema.{name}": t for name, t in self.average.model.state_dict().items()}
+        looked_at = {**average, **self.model.state_dict()}
+        sick, dead = tensors.looked_at(looked_at)
+        finite = norms[norms.isfinite()]
+        return Facts(
+            epoch=self.epoch,
+            losses={"loss": loss},
+            metrics=dict(measured.metrics),
+            fitness=measured.fitness,
+            grad_norm=float(finite.max()) if len(finite) else None,
+            steps=len(norms),
+            bad_steps=len(norms) - len(finite),
+            sick=tuple(sick),
+            dead=tuple(dead),
+            tensors=len(looked_at),
+        )
+
+    def _save(self, path: Any) -> None:
+        snapshots.save(
+            path,
+            model=self.model,
+            average=self.average.model,
+            updates=self.average.updates,
+            optimizer=self.optimizer,
+            scaler=self.scaler,
+            epoch=self.epoch,
+        )
