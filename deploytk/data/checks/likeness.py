@@ -7,6 +7,7 @@ far apart the hashes of the same and of other pictures are was measured: docs/da
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -36,38 +37,39 @@ def _brighter(places: np.ndarray) -> np.ndarray:
     return brighter
 
 
-def pairs(prints: Sequence[bytes], groups: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(index, index, bits of 256 that differ) of pictures that look the same, of different groups, the likest first."""
-    seen = [i for i, each in enumerate(prints) if each]
-    if len({groups[i] for i in seen}) < 2:
+def nearest(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """(index in `train`, index in `others`, bits of 256 that differ): for each of the others the picture of train that
+    looks most like it, where one looks the same. Nothing is empty in either."""
+    if not train or not others:
         return []
-    both = np.frombuffer(b"".join(prints[i] for i in seen), dtype=np.uint64).reshape(-1, 5)
-    places, of = np.array(seen), np.array([groups[i] for i in seen])
-    found: dict[tuple[int, int], int] = {}
-    for one, other in _candidates(both[:, 0], of):
-        bits = np.bitwise_count(both[one, 1:] ^ both[other, 1:]).sum(1)
-        for a, b, far in zip(one[bits <= NEAR_256], other[bits <= NEAR_256], bits[bits <= NEAR_256], strict=True):
-            found[tuple(sorted((int(places[a]), int(places[b]))))] = int(far)  # type: ignore[index]
-    return sorted(((a, b, far) for (a, b), far in found.items()), key=lambda row: (row[2], row[:2]))
+    both = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
+    nobody = np.iinfo(np.int64).max
+    best = np.full(len(others), nobody, dtype=np.int64)
+    for of_train, of_other in _candidates(both[:, 0], len(train)):
+        bits = np.bitwise_count(both[of_train, 1:] ^ both[of_other, 1:]).sum(1, dtype=np.int64)
+        near = bits <= NEAR_256
+        # Bits first, then the place in train: the least of these numbers is the nearest picture.
+        np.minimum.at(best, of_other[near] - len(train), bits[near] * len(train) + of_train[near])
+    return [(int(b % len(train)), i, int(b // len(train))) for i, b in enumerate(best) if b != nobody]
 
 
-def _candidates(hashes: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Arrays of index pairs whose 64 bits differ in at most `NEAR_64`; a pair may come more than once."""
+def _candidates(hashes: np.ndarray, first_other: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(indices of train, indices of others) that differ in at most `NEAR_64` bits; a pair may come more than once."""
     for shift, width in _parts():
         part = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(part, kind="stable")
+        order = np.argsort(part, kind="stable")  # of equal parts, those of train come first
         ranked = part[order]
         for step in range(1, len(order)):
             same = np.flatnonzero(ranked[step:] == ranked[:-step])
             if not len(same):
-                break  # ranks that far apart are never equal: no group is larger
-            one, other = order[same], order[same + step]
-            near = np.bitwise_count(hashes[one] ^ hashes[other]) <= NEAR_64
-            near &= groups[one] != groups[other]
-            yield one[near], other[near]
+                break  # no group of equal parts is larger than this step
+            low, high = order[same], order[same + step]
+            near = (low < first_other) & (high >= first_other)
+            near[near] = np.bitwise_count(hashes[low[near]] ^ hashes[high[near]]) <= NEAR_64
+            yield low[near], high[near]
 
 
 def _parts() -> list[tuple[int, int]]:
     """(first bit, bits) of each part of the 64."""
     cuts = [64 * n // _PARTS for n in range(_PARTS + 1)]
-    return [(low, high - low) for low, high in zip(cuts, cuts[1:], strict=False)]
+    return [(low, high - low) for low, high in pairwise(cuts)]
