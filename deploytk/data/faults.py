@@ -1,4 +1,4 @@
-"""What is wrong with one labelled object, as a value: the strict readers raise its sentence, the data check lists it."""
+"""What is wrong with one labelled object, as a value: strict readers raise its sentence, the data check lists it."""
 
 from __future__ import annotations
 

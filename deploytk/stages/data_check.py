@@ -73,13 +73,18 @@ def _report(found: Survey, *, imgsz: int, deep: bool, cleaned: Cleaned | None) -
     }
     return Report(
         command="data check",
-        title=found.listing.source.name,
+        title=_title(found),
         verdict=Verdict(status="fail" if errors else "pass", reasons=tuple(_reasons(found, errors, cleaned))),
         exit_code=EXIT_RULE if errors else EXIT_PASS,
         findings=findings,
         versions=versions_of("deploytk", "pillow", "simplejpeg"),
         sections={"data_check": section},
     )
+
+
+def _title(found: Survey) -> str:
+    source = found.listing.source.resolve()
+    return source.name if found.listing.is_voc else f"{source.parent.name}/{source.name}"
 
 
 def _by_rule(problems: Sequence[Problem]) -> Iterator[list[Problem]]:
@@ -150,7 +155,7 @@ def _pair(found: Survey, pair: Any) -> dict[str, Any]:
 
 def _notes(found: Survey, deep: bool) -> Iterator[str]:
     if not deep:
-        yield "not looked at without --deep: whether images decode to their end, and nearly equal pictures in other splits"
+        yield "without --deep, images are not decoded, and nearly equal pictures in other splits are not looked for"
     elif not image_checks.strict_decoder() and any(each.kind == "JPEG" for each in found.looks.values()):
         yield (
             "simplejpeg is not installed: changed bytes and blocks of zeros within a JPEG were not looked for "
@@ -172,8 +177,8 @@ def _reasons(found: Survey, errors: Sequence[Finding], cleaned: Cleaned | None) 
     if cleaned is not None:
         kept = ", ".join(f"{count:,} in {split}" for split, count in cleaned.images.items())
         yield (
-            f"cleaned: {cleaned.folder} has {kept}, {cleaned.objects:,} objects; {cleaned.rejected_images:,} images and "
-            f"{cleaned.rejected_lines:,} label lines were left out (rejected.csv)"
+            f"cleaned: {cleaned.folder} has {kept}, {cleaned.objects:,} objects; {cleaned.rejected_images:,} images "
+            f"and {cleaned.rejected_lines:,} label lines were left out (rejected.csv)"
         )
 
 

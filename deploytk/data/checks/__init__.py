@@ -1,1 +1,1 @@
-"""What is wrong with a dataset, all of it: images, labels, classes, leaks between splits, objects too small to learn."""
+"""All that is wrong with a dataset: images, labels, classes, leaks between splits, objects too small to learn."""

@@ -1,4 +1,4 @@
-"""A new YOLO dataset with what can be trained on, and a list of what was left out and why. The old one stays as it is."""
+"""A new YOLO dataset of what can be trained on, and a list of what was left out and why. The old one stays as it is."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from deploytk.data.checks.rules import (
     Leaked,
     Missing,
     NoImageFor,
+    NotInSet,
     OtherSize,
     Problem,
     Stray,
@@ -30,7 +31,7 @@ from deploytk.errors import InputError
 from deploytk.files import written_whole
 
 #: Problems of files that are no part of what can be trained on.
-_NO_PART = (Missing, NoImageFor, Stray)
+_NO_PART = (Missing, NoImageFor, NotInSet, Stray)
 #: What is wrong with all labels of an image: without them it would teach that nothing is there.
 _LABELS_UNUSABLE = (OtherSize, Unreadable)
 #: What is said of a label file, and leaves no line out.

@@ -1,4 +1,4 @@
-"""The images that a detection dataset names, split by split, read on where the strict reader stops at the first fault."""
+"""The images that a detection dataset names, split by split; where the strict reader stops at a fault, this reads on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.data import voc, yolo
-from deploytk.data.checks.rules import Missing, NoImageFor, Problem, Split, Stray
+from deploytk.data.checks.rules import Missing, NoImageFor, NotInSet, Problem, Rule, Split, Stray
 from deploytk.data.dataset import SPLITS, SUFFIXES, images_in, layout_of
 from deploytk.errors import InputError
 
@@ -97,13 +97,17 @@ def _file(path: Path) -> Path | None:
 
 
 def _there(
-    file: Path, named: list[tuple[int, str]], find: Callable[[str], Path | None], found: list[Problem]
+    file: Path,
+    named: list[tuple[int, str]],
+    find: Callable[[str], Path | None],
+    found: list[Problem],
+    rule: type[Rule] = Missing,
 ) -> Iterator[Path]:
     """The images of a list that are there; each other one is a problem."""
     for line, name in named:
         image = find(name)
         if image is None:
-            found.append(Problem(rule=Missing, file=file, line=line, said=f"{name} is not there"))
+            found.append(Problem(rule=rule, file=file, line=line, said=f"{name} is not there"))
         else:
             yield image
 
@@ -124,7 +128,8 @@ def _voc_split(folder: Path, split: str, found: list[Problem]) -> tuple[Path, ..
             said = f"no ImageSets/Main/{split}.txt: a VOC folder lists its train and val images"
             found.append(Problem(rule=Split, file=folder, said=said))
         return ()
-    images = tuple(dict.fromkeys(_there(file, voc.names_in(file), lambda n: voc.image_of(folder, n), found)))
+    there = _there(file, voc.names_in(file), lambda name: voc.image_of(folder, name), found, NotInSet)
+    images = tuple(dict.fromkeys(there))
     if not images:
         found.append(Problem(rule=Split, file=file, said="none of its images is in JPEGImages"))
     return images

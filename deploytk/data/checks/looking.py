@@ -1,4 +1,4 @@
-"""Many images looked at: quickly in threads, deeply in processes, one of which may be killed by a file and no harm done."""
+"""Many images looked at: quickly in threads, deeply in processes, one of which may die of a file and no harm done."""
 
 from __future__ import annotations
 

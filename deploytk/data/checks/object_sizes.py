@@ -11,8 +11,8 @@ from pathlib import Path
 from deploytk.data.checks.rules import Problem, Small, Unseen
 from deploytk.data.dataset import Box
 
-#: Of a box's shorter side in pixels of the input: below the first nothing can be learned, below the second (the stride
-#: of P3, the finest map of YOLO) little.
+#: Of a box's shorter side in pixels of the input: below the first nothing can be learned, below the second (the
+#: stride of P3, the finest map of YOLO) little.
 UNSEEN_PX, STRIDE_PX = 2.0, 8.0
 #: The largest input that is sensible; beyond it, tiles.
 LARGEST = 2048
@@ -21,7 +21,7 @@ _MULTIPLE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Sides:
-    """The shorter side of the boxes of a class: in pixels of a letterboxed input of `imgsz`, and of the photo itself."""
+    """The shorter side of the boxes of a class, in pixels of a letterboxed input of `imgsz` and of the photo itself."""
 
     objects: int
     imgsz: int
@@ -37,7 +37,7 @@ class Sides:
 
     @property
     def tiles(self) -> tuple[int, int, int]:
-        """(across, down, side in pixels of the photo): tiles of which, scaled to `imgsz`, the median reaches the stride."""
+        """(across, down, side in pixels of the photo): in such tiles, scaled to `imgsz`, the median reaches the stride."""
         side = max(1, int(self.imgsz * self.photo_px / STRIDE_PX))
         return (*(math.ceil(length / side) for length in self.photo), side)  # type: ignore[return-value]
 
@@ -80,7 +80,7 @@ def _sides(rows: list[tuple[float, float, tuple[int, int]]], imgsz: int) -> Side
 
 
 def larger_imgsz(imgsz: int, side_px: float) -> int | None:
-    """The image size, a multiple of 32, at which `side_px` at `imgsz` reaches the stride; None beyond what is sensible."""
+    """The image size, a multiple of 32, at which `side_px` at `imgsz` reaches the stride; None beyond the largest."""
     if side_px <= 0:
         return None
     size = math.ceil(imgsz * STRIDE_PX / side_px / _MULTIPLE) * _MULTIPLE
@@ -102,4 +102,5 @@ def advice(of: Sides) -> str:
     if of.larger_imgsz is not None:
         return f"--imgsz {of.larger_imgsz} brings it to {STRIDE_PX:g}"
     across, down, side = of.tiles
-    return f"cut the photos ({of.photo[0]}x{of.photo[1]}) into {across} x {down} tiles of {side} px, and train at {of.imgsz}"
+    photo = f"{of.photo[0]}x{of.photo[1]}"
+    return f"cut the photos ({photo}) into {across} x {down} tiles of {side} px, and train at {of.imgsz}"

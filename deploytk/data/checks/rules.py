@@ -1,4 +1,4 @@
-"""The rules of the data check: each a small class whose docstring is the sentence of the table in docs/data-check.md."""
+"""The rules of the data check: each a small class whose docstring is the sentence in docs/data-check.md."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Empty(Rule):
 
 
 class NoImage(Rule):
-    """What is named like an image is one: no web page, git-lfs pointer or macOS `._` file, and no format that is not read."""
+    """What is named like an image is one, in a format that is read: no web page, git-lfs pointer or macOS `._` file."""
 
     code, severity = "DAT003", "error"
     fix = "fetch or convert the real image, or remove the file"
@@ -64,7 +64,9 @@ class Truncated(Rule):
     """An image goes on to its end marker (PIL's verify does not look: it passes truncated JPEGs)."""
 
     code, severity = "DAT005", "error"
-    fix = "copy it again from where it came from; Ultralytics would rewrite such a JPEG in place, grey where it was cut off"
+    fix = (
+        "copy it again from where it came from; Ultralytics would rewrite such a JPEG in place, with grey for the rest"
+    )
 
 
 class Header(Rule):
@@ -82,7 +84,7 @@ class Tiny(Rule):
 
 
 class Turned(Rule):
-    """No image has an EXIF orientation other than 1: some tools turn it, some do not, and the labels fit one of them."""
+    """No image has an EXIF orientation other than 1: some tools turn it, some do not; the labels fit one of them."""
 
     code, severity = "DAT008", "warning"
     fix = "look whether the boxes fit the picture as it is shown; turn the pixels and drop the tag"
@@ -114,6 +116,13 @@ class Stray(Rule):
 
     code, severity = "DAT012", "info"
     fix = "remove them; they are not read here"
+
+
+class NotInSet(Rule):
+    """Every image that an ImageSets list (Pascal-VOC) names is in JPEGImages."""
+
+    code, severity = "DAT013", "warning"
+    fix = "bring them back, or take them off the list; a training uses the others"
 
 
 class Number(Rule):
@@ -173,7 +182,7 @@ class Turnable(Rule):
 
 
 class Dota(Rule):
-    """Lines are not in DOTA's format (four corners in pixels, class name, difficulty), which no detector's training reads."""
+    """No line is in DOTA's format (four corners in pixels, class name, difficulty), which YOLO's training does not read."""
 
     code, severity = "DAT028", "error"
     fix = "--fix OUT writes the boxes around them as YOLO lines"
@@ -264,14 +273,14 @@ class Copied(Rule):
 
 
 class Unseen(Rule):
-    """Half of a class's objects or more are at least 2 pixels wide and high at this image size: less is not seen at all."""
+    """At this image size the shorter side of a class's objects has a median of 2 pixels or more: less cannot be learned."""
 
     code, severity = "DAT060", "error"
     fix = "train larger, or on tiles"
 
 
 class Small(Rule):
-    """Half of a class's objects or more are at least 8 pixels wide and high at this image size: the finest stride of YOLO."""
+    """At this image size the shorter side of a class's objects has a median of 8 pixels or more, YOLO's finest stride."""
 
     code, severity = "DAT061", "warning"
     fix = "train larger, or on tiles"
