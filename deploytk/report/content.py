@@ -30,8 +30,8 @@ from deploytk.report.content_training import train_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "data_check", "diagnosis", "diff", "ladder", "load", "matrix", "npu",
-        "optimize", "parity", "ratio", "skipped", "train",
+        "agreement", "bench", "compare", "contract", "data_check", "diagnosis", "diff", "ladder", "load", "matrix",
+        "npu", "optimize", "parity", "ratio", "skipped", "train",
     }
 )  # fmt: skip
 

@@ -72,7 +72,8 @@ def of_yolo(image: Path, file: Path, classes: Sequence[str], size: Size) -> Labe
         return text
     lines: list[Line] = []
     found: list[Problem] = []
-    corners, dota = [], []
+    corners: list[int] = []
+    dota: list[int] = []
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words or line.startswith(_DOTA_HEADERS):

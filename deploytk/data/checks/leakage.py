@@ -38,10 +38,13 @@ def exact(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
     pairs = []
     for found in places.values():
         (kept_in, kept), *others = sorted(found, key=lambda place: -place[0])
-        for split, image in others:
-            names = {"split": _ORDER[split], "other_split": _ORDER[kept_in]}
-            pairs.append(Pair(kind="same", image=image, other=kept, **names))
+        for place, image in others:
+            pairs.append(_same(_ORDER[place], image, _ORDER[kept_in], kept))
     return pairs
+
+
+def _same(split: str, image: Path, other_split: str, other: Path) -> Pair:
+    return Pair(kind="same", image=image, split=split, other=other, other_split=other_split)
 
 
 def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) -> list[Pair]:
@@ -53,8 +56,7 @@ def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
     for of_train, of_other, bits in found:
         image, (split, other) = train[of_train], others[of_other]
         if looks[image].sha256 != looks[other].sha256:
-            names = {"split": "train", "other_split": split}
-            pairs.append(Pair(kind="alike", image=image, other=other, bits=bits, **names))
+            pairs.append(Pair(kind="alike", image=image, split="train", other=other, other_split=split, bits=bits))
     return pairs
 
 

@@ -1,4 +1,4 @@
-"""The images that a detection dataset names, split by split; where the strict reader stops at a fault, this reads on."""
+"""The images that a detection dataset names, split by split; where the strict reader stops, this reads on."""
 
 from __future__ import annotations
 
@@ -128,7 +128,13 @@ def _voc_split(folder: Path, split: str, found: list[Problem]) -> tuple[Path, ..
             said = f"no ImageSets/Main/{split}.txt: a VOC folder lists its train and val images"
             found.append(Problem(rule=Split, file=folder, said=said))
         return ()
-    there = _there(file, voc.names_in(file), lambda name: voc.image_of(folder, name), found, NotInSet)
+    named = voc.names_in(file)
+    for line, name in named:
+        if "/" in name or "\\" in name:
+            said = f"{name!r} is a path; only names of images are allowed here"
+            found.append(Problem(rule=Missing, file=file, line=line, said=said))
+    named = [(line, name) for line, name in named if "/" not in name and "\\" not in name]
+    there = _there(file, named, lambda name: voc.image_of(folder, name), found, NotInSet)
     images = tuple(dict.fromkeys(there))
     if not images:
         found.append(Problem(rule=Split, file=file, said="none of its images is in JPEGImages"))

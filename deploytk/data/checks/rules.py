@@ -182,7 +182,7 @@ class Turnable(Rule):
 
 
 class Dota(Rule):
-    """No line is in DOTA's format (four corners in pixels, class name, difficulty), which YOLO's training does not read."""
+    """No line is in DOTA's format (corners in pixels, class name, difficulty), which YOLO's training does not read."""
 
     code, severity = "DAT028", "error"
     fix = "--fix OUT writes the boxes around them as YOLO lines"
@@ -273,14 +273,14 @@ class Copied(Rule):
 
 
 class Unseen(Rule):
-    """At this image size the shorter side of a class's objects has a median of 2 pixels or more: less cannot be learned."""
+    """At this image size the shorter side of a class's objects is 2 pixels or more (median): less cannot be learned."""
 
     code, severity = "DAT060", "error"
     fix = "train larger, or on tiles"
 
 
 class Small(Rule):
-    """At this image size the shorter side of a class's objects has a median of 8 pixels or more, YOLO's finest stride."""
+    """At this image size the shorter side of a class's objects is 8 pixels or more (median): YOLO's finest stride."""
 
     code, severity = "DAT061", "warning"
     fix = "train larger, or on tiles"
