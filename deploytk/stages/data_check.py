@@ -167,13 +167,13 @@ def _reasons(found: Survey, errors: Sequence[Finding], cleaned: Cleaned | None) 
     objects = sum(sum(of.values()) for of in found.counts.values())
     images, classes = len(found.listing.images), len(found.classes)
     places = sum(p.is_error for p in found.problems)
-    warned = len({p.rule for p in found.problems if p.rule.severity == "warning"})
+    warned = sorted({p.rule.code for p in found.problems if p.rule.severity == "warning"})
     told = f"{images:,} images, {objects:,} objects of {classes:,} {'class' if classes == 1 else 'classes'}"
     if errors:
         rules = ", ".join(f.rule for f in errors)
         yield f"{told}: {places:,} {'error' if places == 1 else 'errors'} ({rules})"
     else:
-        yield f"{told}: no error" + (f"; warnings of {warned} rules" if warned else "")
+        yield f"{told}: no error" + (f"; warnings: {', '.join(warned)}" if warned else "")
     if cleaned is not None:
         kept = ", ".join(f"{count:,} in {split}" for split, count in cleaned.images.items())
         yield (

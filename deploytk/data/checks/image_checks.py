@@ -119,9 +119,11 @@ def kind_of(data: bytes) -> str:
 
 
 def _look_at(image: Path, data: bytes, kind: str, deep: bool) -> Looked:
-    found = [*_named(image, kind), *_ended(image, data, kind)]
+    ended = _ended(image, data, kind)
     size, said = _header(image, data)
-    found += said
+    if ended:  # whatever else is wrong comes from that
+        said = [problem for problem in said if not problem.is_error]
+    found = [*_named(image, kind), *ended, *said]
     usable = not any(problem.is_error for problem in found)
     seen = b""
     if deep and usable:

@@ -37,7 +37,7 @@ class Sides:
 
     @property
     def tiles(self) -> tuple[int, int, int]:
-        """(across, down, side in pixels of the photo): such tiles, scaled to `imgsz`, bring the median to the stride."""
+        """(across, down, side in the photo): such tiles, scaled to `imgsz`, bring the median to the stride."""
         side = max(1, int(self.imgsz * self.photo_px / STRIDE_PX))
         return (*(math.ceil(length / side) for length in self.photo), side)  # type: ignore[return-value]
 
