@@ -37,7 +37,7 @@ def read(path: Path) -> Dataset:
             raise InputError(f"{path}: no {split!r}: a data.yaml names the images of train and val")
         images = _images(path, root, split, entries)
         repeated: list[str] = []
-        splits[split] = tuple(Sample(i, _boxes(label_path(i), classes, repeated)) for i in images)
+        splits[split] = tuple(Sample(i, boxes_in(label_path(i), classes, repeated)) for i in images)
         findings += _repeated(split, repeated)
     return Dataset(source=path, classes=classes, splits=splits, findings=tuple(findings))
 
@@ -151,7 +151,7 @@ def _entry(path: Path, root: Path, split: str, entry: str) -> list[Path]:
     return images
 
 
-def _boxes(file: Path, classes: tuple[str, ...], repeated: list[str]) -> tuple[Box, ...]:
+def boxes_in(file: Path, classes: tuple[str, ...], repeated: list[str]) -> tuple[Box, ...]:
     """The boxes of a label file; none where there is no file. Repeated lines are dropped and noted in `repeated`."""
     if not file.is_file():
         return ()

@@ -17,7 +17,7 @@ from PIL import Image
 
 from deploytk.data.checks import image_checks
 from deploytk.data.checks.image_checks import look
-from tests.damaged_data import codes, jpeg, picture
+from damaged_data import codes, jpeg, picture
 
 GOOD = jpeg(1, (320, 240))
 
