@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
@@ -56,7 +57,7 @@ class _Rejected:
     line: int
     rule: str
     why: str
-    is_image: bool = False
+    what: Literal["image", "label", "rest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def clean(found: Survey, out: Path, listen: Listener) -> Cleaned:
         folder=out,
         images={split: len(images) for split, images in kept.items()},
         objects=sum(len(each.boxes) for images in kept.values() for each in images),
-        rejected_images=sum(each.is_image for each in rejected),
-        rejected_lines=sum(bool(each.line) and not each.is_image for each in rejected),
+        rejected_images=sum(each.what == "image" for each in rejected),
+        rejected_lines=sum(each.what == "label" for each in rejected),
     )
 
 
@@ -110,7 +111,7 @@ def _sorted_out(found: Survey) -> tuple[dict[str, list[_Kept]], list[_Rejected]]
         split: [_kept(found, image) for image in images if (split, image) not in wrong]
         for split, images in found.listing.splits.items()
     }
-    rejected = [_rejected(problem) for problem in found.problems if issubclass(problem.rule, _NO_PART)]
+    rejected = [_rejected(problem, "rest") for problem in found.problems if issubclass(problem.rule, _NO_PART)]
     rejected += wrong.values()
     for images in kept.values():
         for each in images:
@@ -130,14 +131,14 @@ def _whole_images(found: Survey) -> dict[tuple[str, Path], _Rejected]:
         for image in images:
             problem = next(_against(found, image), None)
             if problem is not None:
-                wrong[split, image] = _Rejected(image, problem.line, problem.rule.code, problem.said, is_image=True)
+                wrong[split, image] = _Rejected(image, problem.line, problem.rule.code, problem.said, "image")
     copies = {p.file: p for p in found.problems if p.rule in (Leaked, Copied)}
     for pair in found.pairs:
         problem = copies.get(pair.image)
         # Of two copies with other labels a person has to say which is right; val and test stay as they are.
         if pair.kind != "same" or pair.split != "train" or problem is None or _contradicts(found, pair.image, problem):
             continue
-        said = _Rejected(pair.image, 0, problem.rule.code, problem.said, is_image=True)
+        said = _Rejected(pair.image, 0, problem.rule.code, problem.said, "image")
         wrong.setdefault(("train", pair.image), said)
     return wrong
 
@@ -162,11 +163,11 @@ def _against(found: Survey, image: Path) -> Iterator[Problem]:
 def _lines(found: Survey, image: Path) -> Iterator[_Rejected]:
     for problem in found.labels[image].problems:
         if problem.file != image and not issubclass(problem.rule, _KEPT_AS_BOXES):
-            yield _rejected(problem)
+            yield _rejected(problem, "label")
 
 
-def _rejected(problem: Problem) -> _Rejected:
-    return _Rejected(problem.file, problem.line, problem.rule.code, problem.said)
+def _rejected(problem: Problem, what: Literal["label", "rest"]) -> _Rejected:
+    return _Rejected(problem.file, problem.line, problem.rule.code, problem.said, what)
 
 
 def _require_enough(found: Survey, kept: Mapping[str, list[_Kept]]) -> None:

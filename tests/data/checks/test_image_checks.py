@@ -11,13 +11,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from damaged_data import codes, jpeg, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from deploytk.data.checks import image_checks
 from deploytk.data.checks.image_checks import look
-from damaged_data import codes, jpeg, picture
 
 GOOD = jpeg(1, (320, 240))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from damaged_data import codes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from damaged_data import codes
 from deploytk.data import yolo
 from deploytk.data.checks import label_checks
 from deploytk.data.checks.label_checks import Labels, of_voc, of_yolo
