@@ -219,14 +219,17 @@ def _lines(numbers: list[int]) -> str:
 
 def _is_dota(words: list[str]) -> bool:
     """x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]: eight numbers and then a word."""
-    return len(words) in (9, 10) and all(map(_is_number, words[:8])) and not _is_number(words[8])
-
-
-def _is_number(word: str) -> bool:
-    try:
-        return math.isfinite(float(word))
-    except ValueError:
+    if len(words) not in (9, 10):
         return False
+    numbers = [_number(word) for word in words[:9]]
+    return numbers[8] is None and all(number is not None and math.isfinite(number) for number in numbers[:8])
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _dota_box(words: list[str], classes: Sequence[str], size: Size) -> Box | Fault:
