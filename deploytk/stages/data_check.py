@@ -168,18 +168,22 @@ def _reasons(found: Survey, errors: Sequence[Finding], cleaned: Cleaned | None) 
     images, classes = len(found.listing.images), len(found.classes)
     places = sum(p.is_error for p in found.problems)
     warned = sorted({p.rule.code for p in found.problems if p.rule.severity == "warning"})
-    told = f"{images:,} images, {objects:,} objects of {classes:,} {'class' if classes == 1 else 'classes'}"
+    of = "1 class" if classes == 1 else f"{classes:,} classes"
+    told = f"{_counted(images, 'image')}, {_counted(objects, 'object')} of {of}"
     if errors:
         rules = ", ".join(f.rule for f in errors)
-        yield f"{told}: {places:,} {'error' if places == 1 else 'errors'} ({rules})"
+        yield f"{told}: {_counted(places, 'error')} ({rules})"
     else:
         yield f"{told}: no error" + (f"; warnings: {', '.join(warned)}" if warned else "")
     if cleaned is not None:
         kept = ", ".join(f"{count:,} in {split}" for split, count in cleaned.images.items())
-        yield (
-            f"cleaned: {cleaned.folder} has {kept}, {cleaned.objects:,} objects; {cleaned.rejected_images:,} images "
-            f"and {cleaned.rejected_lines:,} label lines were left out (rejected.csv)"
-        )
+        left_out = f"{_counted(cleaned.rejected_images, 'image')} and {_counted(cleaned.rejected_lines, 'label line')}"
+        had = f"{kept}, {_counted(cleaned.objects, 'object')}"
+        yield f"cleaned: {cleaned.folder} has {had}; left out: {left_out} (rejected.csv)"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _details(found: Survey, report: Report) -> dict[str, Any]:

@@ -130,9 +130,8 @@ def test_the_cleaned_copy_is_told_and_passes_its_own_check(tmp_path: Path) -> No
     (tmp_path / "data/images/train/0.jpg").write_bytes(jpeg(1)[:400])
     report = check(source, fix=tmp_path / "out")
     assert report.exit_code == 5
-    assert (
-        "has 11 in train, 3 in val, 28 objects; 1 images and 0 label lines were left out" in report.verdict.reasons[1]
-    )
+    told = "has 11 in train, 3 in val, 28 objects; left out: 1 image and 0 label lines (rejected.csv)"
+    assert report.verdict.reasons[1].endswith(told)
     assert section(report)["cleaned"]["images"] == {"train": 11, "val": 3}
     assert check(tmp_path / "out", deep=True, jobs=1).findings == ()
 

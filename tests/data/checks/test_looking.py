@@ -51,14 +51,12 @@ def test_the_file_that_kills_its_decoder_is_named_and_the_others_are_looked_at(
 ) -> None:
     monkeypatch.setattr(looking, "_batch", die_of_batch)
     monkeypatch.setattr(looking, "look", die_of)
-    monkeypatch.setattr(looking, "_BATCH", 2)
-    monkeypatch.setattr(looking, "_FEW", 2)
-    paths = [tmp_path / f"{i}.jpg" for i in range(4)]
+    monkeypatch.setattr(looking, "_BATCH", 1)
+    monkeypatch.setattr(looking, "_FEW", 1)
+    paths = [tmp_path / f"{i}.jpg" for i in (2, 3)]
     found = looking.look_at(paths, deep=True, jobs=2, listen=quiet)
     assert {image.name: codes(each) for image, each in found.items()} == {
-        "0.jpg": [],
-        "1.jpg": [],
         "2.jpg": [],
         "3.jpg": ["DAT009"],
     }
-    assert found[paths[3]].problems[0].said == "the decoder crashed on it"
+    assert found[paths[1]].problems[0].said == "the decoder crashed on it"
