@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from deploytk.report import Report
@@ -18,7 +18,7 @@ def data_block(report: Report) -> list[Block]:
     if not isinstance(told, Mapping) or not told:
         return []
     notes = tuple(str(note) for note in told.get("notes", ()))
-    tables = (_splits(told), _classes(told), _rules(told), _pairs(told), _cleaned(told))
+    tables = (_splits(told), _classes(told), _rules(told), _places(told), _pairs(told), _cleaned(told))
     shown = tuple(table for table in tables if table.rows)
     return [Block(name="data", title="The dataset", lines=notes, brief_lines=len(notes), tables=shown)]
 
@@ -54,15 +54,20 @@ def _rules(told: Mapping[str, Any]) -> Table:
     rows = []
     for row in told.get("rules", ()):
         severity = str(row.get("severity"))
-        holds, examples = text(row.get("holds")), _lines(row.get("examples") or ())
         found = (number(row.get("found")), number(row.get("files")))
-        rows.append((code(row.get("rule")), text(severity, TONES.get(severity, "")), *found, holds, examples))
-    columns = ("rule", "severity", "found", "in files", "what should hold", "the first places")
+        rows.append((code(row.get("rule")), text(severity, TONES.get(severity, "")), *found, text(row.get("holds"))))
+    columns = ("rule", "severity", "found", "in files", "what should hold")
     return Table(columns=columns, rows=tuple(rows), title="Rules that do not hold")
 
 
-def _lines(examples: Sequence[Any]) -> Cell:
-    return code("\n".join(map(str, examples)))
+def _places(told: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (code(row.get("rule")), code(place.get("where")), text(place.get("said")))
+        for row in told.get("rules", ())
+        for place in row.get("examples", ())
+    )
+    title = "The first places of each rule; data-check.json (--out) has them all"
+    return Table(columns=("rule", "where", "what"), rows=rows, title=title, folded=True)
 
 
 def _pairs(told: Mapping[str, Any]) -> Table:

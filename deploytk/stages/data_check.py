@@ -119,7 +119,7 @@ def _rule(found: Survey, problems: list[Problem]) -> dict[str, Any]:
         "found": len(problems),
         "files": len({p.file for p in problems}),
         "holds": (rule.__doc__ or "").strip(),
-        "examples": [f"{_where(found, p)}: {p.said}" for p in problems[:_EXAMPLES]],
+        "examples": [{"where": _where(found, p), "said": p.said} for p in problems[:_EXAMPLES]],
     }
 
 

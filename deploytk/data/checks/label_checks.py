@@ -193,7 +193,7 @@ def _text(image: Path, file: Path) -> str | Labels:
 
 
 def _unlabelled(image: Path, file: Path) -> Labels:
-    problem = Problem(rule=NoLabelFor, file=image, said=f"no {file.name} in {file.parent.name}/")
+    problem = Problem(rule=NoLabelFor, file=image, said=f"no label file in {'/'.join(file.parent.parts[-2:])}/")
     return Labels(image=image, file=file, problems=(problem,), told=False)
 
 

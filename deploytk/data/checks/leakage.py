@@ -51,7 +51,7 @@ def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
     """For each image of val and test, the one of train that looks the same, where there is one; not exact copies."""
     train = [image for image in splits.get("train", ()) if looks[image].print]
     others = [(split, image) for split in _ORDER[1:] for image in splits.get(split, ()) if looks[image].print]
-    found = likeness.nearest([looks[i].print for i in train], [looks[i].print for _, i in others])
+    found = likeness.alike([looks[i].print for i in train], [looks[i].print for _, i in others])
     pairs = []
     for of_train, of_other, bits in found:
         image, (split, other) = train[of_train], others[of_other]

@@ -37,36 +37,39 @@ def _brighter(places: np.ndarray) -> np.ndarray:
     return brighter
 
 
-def nearest(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int, int]]:
-    """(index in `train`, index in `others`, bits of 256 that differ): for each of the others the picture of train that
-    looks most like it, where one looks the same. Nothing is empty in either."""
+def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """(index in `train`, index in `others`, bits of 256 that differ): for each of the others that looks the same as a
+    picture of train, one such picture. Nothing is empty in either."""
     if not train or not others:
         return []
-    both = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
-    nobody = np.iinfo(np.int64).max
+    prints = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
+    first, nobody = len(train), np.iinfo(np.int64).max
     best = np.full(len(others), nobody, dtype=np.int64)
-    for of_train, of_other in _candidates(both[:, 0], len(train)):
-        bits = np.bitwise_count(both[of_train, 1:] ^ both[of_other, 1:]).sum(1, dtype=np.int64)
-        near = bits <= NEAR_256
-        # Bits first, then the place in train: the least of these numbers is the nearest picture.
-        np.minimum.at(best, of_other[near] - len(train), bits[near] * len(train) + of_train[near])
-    return [(int(b % len(train)), i, int(b // len(train))) for i, b in enumerate(best) if b != nobody]
-
-
-def _candidates(hashes: np.ndarray, first_other: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(indices of train, indices of others) that differ in at most `NEAR_64` bits; a pair may come more than once."""
     for shift, width in _parts():
-        part = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(part, kind="stable")  # of equal parts, those of train come first
-        ranked = part[order]
-        for step in range(1, len(order)):
-            same = np.flatnonzero(ranked[step:] == ranked[:-step])
-            if not len(same):
-                break  # no group of equal parts is larger than this step
-            low, high = order[same], order[same + step]
-            near = (low < first_other) & (high >= first_other)
-            near[near] = np.bitwise_count(hashes[low[near]] ^ hashes[high[near]]) <= NEAR_64
-            yield low[near], high[near]
+        # One picture is enough: thousands of frames of one camera would otherwise be compared with each other.
+        left = np.flatnonzero(best == nobody)
+        looked_at = np.concatenate([np.arange(first), first + left])
+        for one, other in _candidates(prints[looked_at, 0], first, shift, width):
+            bits = np.bitwise_count(prints[one, 1:] ^ prints[looked_at[other], 1:]).sum(1, dtype=np.int64)
+            near = bits <= NEAR_256
+            # Bits first, then the place in train: the least of these numbers is the nearest picture.
+            np.minimum.at(best, left[other[near] - first], bits[near] * first + one[near])
+    return [(int(b % first), i, int(b // first)) for i, b in enumerate(best) if b != nobody]
+
+
+def _candidates(hashes: np.ndarray, first: int, shift: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places of train, places from `first` on) whose 64 bits are equal in a part and differ in `NEAR_64` at most."""
+    part = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+    order = np.argsort(part, kind="stable")  # of equal parts, those of train come first
+    ranked = part[order]
+    for step in range(1, len(order)):
+        same = np.flatnonzero(ranked[step:] == ranked[:-step])
+        if not len(same):
+            return  # no group of equal parts is larger than this step
+        low, high = order[same], order[same + step]
+        near = (low < first) & (high >= first)
+        near[near] = np.bitwise_count(hashes[low[near]] ^ hashes[high[near]]) <= NEAR_64
+        yield low[near], high[near]
 
 
 def _parts() -> list[tuple[int, int]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
@@ -60,6 +61,12 @@ def _quiet() -> None:
     warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
+def _in_child() -> None:
+    # Ctrl-C reaches the whole group; the parent alone says that it was stopped.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _quiet()
+
+
 def _in_processes(batches: Sequence[Sequence[Path]], jobs: int) -> Iterator[list[Looked]]:
     """The batches as they are done; those of a process that died are looked at again, one image at a time."""
     left: list[Sequence[Path]] = []
@@ -67,11 +74,15 @@ def _in_processes(batches: Sequence[Sequence[Path]], jobs: int) -> Iterator[list
         waiting: list[tuple[Sequence[Path], Future[list[Looked]]]] = [
             (batch, pool.submit(_batch, batch, deep=True)) for batch in batches
         ]
-        for batch, future in waiting:
-            try:
-                yield future.result()
-            except BrokenProcessPool:
-                left.append(batch)
+        try:
+            for batch, future in waiting:
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    left.append(batch)
+        finally:  # stopped by Ctrl-C: what has not begun never does
+            for _, future in waiting:
+                future.cancel()
     for image in (image for batch in left for image in batch):
         yield [_alone(image)]
 
@@ -89,4 +100,4 @@ def _alone(image: Path) -> Looked:
 def _pool(jobs: int) -> ProcessPoolExecutor:
     # Not forked: the parent may have threads.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_quiet)
+    return ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_in_child)

@@ -50,9 +50,9 @@ def test_a_photo_is_found_again_after_all_that_keeps_the_picture_and_other_photo
     prints = [print_of(photo) for photo in photos]
     for i, photo in enumerate(photos[:4]):
         for how, again in changed(photo).items():
-            found = likeness.nearest(prints, [print_of(again)])
+            found = likeness.alike(prints, [print_of(again)])
             assert [of_train for of_train, _, _ in found] == [i], how
-    assert likeness.nearest(prints[:6], prints[6:]) == []
+    assert likeness.alike(prints[:6], prints[6:]) == []
 
 
 def test_two_shots_of_one_field_in_train_and_val_of_a_public_dataset_are_found(data_dir: Path) -> None:
@@ -79,21 +79,21 @@ def test_the_search_by_parts_finds_what_comparing_all_with_all_finds(
     hashes = [base[i % len(base)] ^ sum(1 << bit for bit in places) for i, places in flips]
     prints = [h.to_bytes(8, "little") * 5 for h in hashes]
     train, others = prints[:first_other], prints[first_other:]
-    found = {of_other for _, of_other, _ in likeness.nearest(train, others)}
+    found = {of_other for _, of_other, _ in likeness.alike(train, others)}
     near = [(j, bits(a[:8], b[:8]), bits(a[8:], b[8:])) for a, (j, b) in product(train, list(enumerate(others)))]
     assert found == {j for j, of_64, of_256 in near if of_64 <= likeness.NEAR_64 and of_256 <= likeness.NEAR_256}
 
 
-def test_the_nearest_of_train_is_named() -> None:
+def test_the_picture_of_train_that_is_nearest_is_named() -> None:
     zero, one, two = (n.to_bytes(40, "little") for n in (0, 1 << 70, 3 << 70))
-    assert likeness.nearest([two, one], [zero]) == [(1, 0, 1)]
-    assert likeness.nearest([], [zero]) == likeness.nearest([zero], []) == []
+    assert likeness.alike([two, one], [zero]) == [(1, 0, 1)]
+    assert likeness.alike([], [zero]) == likeness.alike([zero], []) == []
 
 
 def test_two_copies_among_twenty_thousand_pictures_are_found_and_nothing_else() -> None:
     rng = np.random.default_rng(0)
     prints = [row.tobytes() for row in rng.integers(0, 256, (20_000, 40), dtype=np.uint8)]
-    assert likeness.nearest(prints[:16_000], prints[16_000:] + prints[:2]) == [(0, 4000, 0), (1, 4001, 0)]
+    assert likeness.alike(prints[:16_000], prints[16_000:] + prints[:2]) == [(0, 4000, 0), (1, 4001, 0)]
 
 
 def seen(name: str, sha256: str) -> tuple[Path, Looked]:
@@ -139,4 +139,4 @@ def test_copies_with_other_labels_say_so() -> None:
 
 def test_drawn_pictures_of_other_seeds_do_not_look_alike() -> None:
     prints = [print_of(picture(seed)) for seed in range(60)]
-    assert likeness.nearest(prints[:40], prints[40:]) == []
+    assert likeness.alike(prints[:40], prints[40:]) == []
