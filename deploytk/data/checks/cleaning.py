@@ -14,6 +14,7 @@ import yaml
 from deploytk.data import dataset
 from deploytk.data.checks.looking import Listener
 from deploytk.data.checks.rules import (
+    Beyond,
     Copied,
     Dota,
     Leaked,
@@ -24,6 +25,7 @@ from deploytk.data.checks.rules import (
     Problem,
     Stray,
     Turnable,
+    Unread,
     Unreadable,
 )
 from deploytk.data.checks.survey import Survey, boxes
@@ -32,11 +34,11 @@ from deploytk.errors import InputError
 from deploytk.files import written_whole
 
 #: Problems of files that are no part of what can be trained on.
-_NO_PART = (Missing, NoImageFor, NotInSet, Stray)
+_NO_PART = (Missing, NoImageFor, NotInSet, Stray, Unread)
 #: What is wrong with all labels of an image: without them it would teach that nothing is there.
 _LABELS_UNUSABLE = (OtherSize, Unreadable)
 #: What is said of a label file, and leaves no line out.
-_KEPT_AS_BOXES = (Dota, Turnable)
+_KEPT_AS_BOXES = (Beyond, Dota, Turnable)
 _SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "BMP": ".bmp", "WEBP": ".webp", "TIFF": ".tif"}
 
 

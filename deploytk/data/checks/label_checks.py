@@ -9,6 +9,7 @@ from pathlib import Path
 
 from deploytk.data import voc, yolo
 from deploytk.data.checks.rules import (
+    Beyond,
     Count,
     Dota,
     NearlyRepeated,
@@ -39,6 +40,8 @@ _RULES: dict[Kind, type[Rule]] = {
 }
 #: Two boxes of one class that overlap by more are one object.
 SAME_OBJECT = 0.95
+#: So much of the image's side may a box go on outside.
+_BEYOND = 0.01
 #: DOTA's files begin with these.
 _DOTA_HEADERS = ("imagesource:", "gsd:")
 #: Sides of an annotation and of its image may differ by so much, as a share: scaled pictures are rounded.
@@ -85,6 +88,7 @@ def of_yolo(image: Path, file: Path, classes: Sequence[str], size: Size) -> Labe
             found.append(Problem(rule=_RULES[box.kind], file=file, line=number, said=box.said))
         else:
             lines.append(Line(number, box.label, (box.x, box.y, box.w, box.h)))
+            found += _beyond(file, number, box)
     found += _forms(file, corners, dota)
     return once(Labels(image=image, file=file, lines=tuple(lines), problems=tuple(found)))
 
@@ -199,6 +203,17 @@ def _unlabelled(image: Path, file: Path) -> Labels:
 
 def _tail(said: str, file: Path) -> str:
     return said.removeprefix(f"{file}: ")
+
+
+def _beyond(file: Path, number: int, box: Box) -> list[Problem]:
+    """Whether a box goes on outside the image by more than rounding does."""
+    ends = (box.x - box.w / 2, box.y - box.h / 2, 1 - box.x - box.w / 2, 1 - box.y - box.h / 2)
+    out = -min(ends)
+    if out <= _BEYOND:
+        return []
+    side = ("left", "top", "right", "bottom")[ends.index(-out)]
+    said = f"goes on outside the image by {out:.1%} at the {side}"
+    return [Problem(rule=Beyond, file=file, line=number, said=said)]
 
 
 def _forms(file: Path, corners: list[int], dota: list[int]) -> list[Problem]:

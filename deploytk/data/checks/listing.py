@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.data import voc, yolo
-from deploytk.data.checks.rules import Missing, NoImageFor, NotInSet, Problem, Rule, Split, Stray
+from deploytk.data.checks.rules import Missing, NoImageFor, NotInSet, Problem, Rule, Split, Stray, Unread
 from deploytk.data.dataset import SPLITS, SUFFIXES, images_in, layout_of
 from deploytk.errors import InputError
 
 #: Text files among labels that are none: what labelling tools and exports leave there.
 _NO_LABELS = frozenset({"classes", "labels", "predefined_classes", "notes", "obj", *SPLITS, "trainval"})
+
+#: Photos that people have and no training reads.
+_UNREAD = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jfif", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,9 +152,11 @@ def _with(listing: Listing, found: list[Problem]) -> Listing:
 
 def _strays(listing: Listing) -> Iterator[Problem]:
     for folder in _folders(listing.images):
-        for file in sorted(folder.glob("._*")):
-            if file.suffix.lower() in SUFFIXES:
+        for file in sorted(folder.iterdir()):
+            if file.name.startswith("._") and file.suffix.lower() in SUFFIXES:
                 yield Problem(rule=Stray, file=file, said="left by macOS; it is no image and is not read")
+            elif file.suffix.lower() in _UNREAD and not file.name.startswith("."):
+                yield Problem(rule=Unread, file=file, said=f"{file.suffix} is not read")
 
 
 def _without_image(listing: Listing) -> Iterator[Problem]:

@@ -125,6 +125,13 @@ class NotInSet(Rule):
     fix = "bring them back, or take them off the list; a training uses the others"
 
 
+class Unread(Rule):
+    """No photo among the images is in a format that a training does not read (HEIC, AVIF, GIF, raw): it is passed over."""
+
+    code, severity = "DAT014", "warning"
+    fix = "convert it to JPEG or PNG"
+
+
 class Number(Rule):
     """A label line is made of numbers."""
 
@@ -214,6 +221,13 @@ class OtherSize(Rule):
 
     code, severity = "DAT032", "error"
     fix = "label the image as it is now; its boxes are in the wrong places"
+
+
+class Beyond(Rule):
+    """A box ends where the image ends, by 1 % of its side at most."""
+
+    code, severity = "DAT033", "warning"
+    fix = "look at it: a box that goes on outside was moved, or its numbers are not centre, width and height"
 
 
 class NotInTrain(Rule):

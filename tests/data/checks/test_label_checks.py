@@ -54,6 +54,15 @@ def test_pixels_instead_of_fractions_are_said_to_be_outside(tmp_path: Path) -> N
     assert found.problems[0].said == "a coordinate is outside 0..1: 320 240 50 60 (they are fractions)"
 
 
+def test_a_box_that_goes_on_outside_the_image_is_kept_and_said(tmp_path: Path) -> None:
+    found = labels(tmp_path, "0 0.95 0.5 0.2 0.2\n0 0.5 0.1 0.2 0.3\n0 0.905 0.5 0.2 0.2\n")
+    assert [(p.rule.code, p.line, p.said) for p in found.problems] == [
+        ("DAT033", 1, "goes on outside the image by 5.0% at the right"),
+        ("DAT033", 2, "goes on outside the image by 5.0% at the top"),
+    ]
+    assert len(found.lines) == 3
+
+
 def test_a_line_that_is_there_twice_counts_once(tmp_path: Path) -> None:
     found = labels(tmp_path, "0 0.5 0.5 0.2 0.2\n1 0.5 0.5 0.2 0.2\n0 0.5 0.5 0.2 0.2\n0 0.50 0.5 0.2 0.2\n")
     assert places(found) == [("DAT025", 3), ("DAT025", 4)]

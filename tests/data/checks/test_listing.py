@@ -90,6 +90,12 @@ def test_what_macos_leaves_is_named_and_not_read(tmp_path: Path) -> None:
     assert len(listing.read(path).splits["train"]) == 3
 
 
+def test_photos_in_a_format_that_nobody_reads_are_named(tmp_path: Path) -> None:
+    path = yolo(tmp_path)
+    (tmp_path / "images" / "val" / "IMG_0001.HEIC").write_bytes(b"\x00\x00\x00\x18ftypheic")
+    assert told(path) == [("DAT014", "IMG_0001.HEIC", 0, ".HEIC is not read")]
+
+
 def voc(root: Path, train: str, val: str) -> Path:
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
