@@ -201,6 +201,8 @@ def _header(image: Path, data: bytes) -> tuple[tuple[int, int] | None, list[Prob
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             width, height = opened.size
             turned = _orientation(opened)
+            # Pillow gives the size of a TIFF as it is shown already.
+            sideways = turned in _SIDEWAYS and opened.format != "TIFF"
     except FAULTS as error:
         return None, [Problem(rule=Header, file=image, said=f"the header cannot be read: {why(error)}")]
     found = []
@@ -208,7 +210,7 @@ def _header(image: Path, data: bytes) -> tuple[tuple[int, int] | None, list[Prob
         found.append(Problem(rule=Tiny, file=image, said=f"{width}x{height} pixels"))
     if turned != 1:
         found.append(Problem(rule=Turned, file=image, said=f"EXIF orientation {turned}"))
-    return ((height, width) if turned in _SIDEWAYS else (width, height)), found
+    return ((height, width) if sideways else (width, height)), found
 
 
 def _orientation(opened: Image.Image) -> int:
@@ -238,7 +240,7 @@ def _small(data: bytes) -> Image.Image:
     with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
         width, height = opened.size
         opened.draft("L", (max(_LEAST_SIDE, width // _EIGHTH), max(_LEAST_SIDE, height // _EIGHTH)))
-        return opened.convert("L")
+        return likeness.grey(opened)
 
 
 def _strictly(image: Path, data: bytes, library: Any) -> list[Problem]:

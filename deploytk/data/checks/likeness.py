@@ -20,6 +20,18 @@ _PARTS = NEAR_64 + 1
 _LEAST_CONTRAST = 3.0
 
 
+def grey(picture: Image.Image) -> Image.Image:
+    """The picture in 256 greys; 16-bit and float ones from their darkest to their brightest value."""
+    if picture.mode[0] not in "IF":
+        return picture.convert("L")
+    values = np.asarray(picture, dtype=np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not high > low:
+        return Image.new("L", picture.size)
+    scaled = np.nan_to_num((values - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
+    return Image.fromarray((scaled * 255).astype(np.uint8))
+
+
 def print_of(picture: Image.Image) -> bytes:
     """The 40 bytes of a grey picture; nothing where it is of one colour."""
     small = _places(picture, 16)

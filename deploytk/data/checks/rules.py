@@ -126,7 +126,7 @@ class NotInSet(Rule):
 
 
 class Unread(Rule):
-    """No photo among the images is in a format that a training does not read (HEIC, AVIF, GIF, raw): it is passed over."""
+    """No photo among the images is in a format that is not read (HEIC, AVIF, GIF, raw): it would be passed over."""
 
     code, severity = "DAT014", "warning"
     fix = "convert it to JPEG or PNG"

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from damaged_data import codes, jpeg, picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deploytk.data.checks import image_checks
+from deploytk.data.checks import image_checks, likeness
 from deploytk.data.checks.image_checks import look
 
 GOOD = jpeg(1, (320, 240))
@@ -133,6 +134,22 @@ def test_a_turned_photo_is_said_and_its_size_is_that_of_the_picture_shown(
     assert [(p.rule.code, p.said) for p in found.problems] == [("DAT008", f"EXIF orientation {orientation}")]
     assert found.size == size
     assert found.usable
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_turned_photo_of_any_format_has_the_size_it_is_shown_with(tmp_path: Path, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    found = look(written(tmp_path, saved(picture(1), kind, exif=exif), f"a.{kind.lower()}"))
+    assert (codes(found), found.size) == (["DAT008"], (64, 96))
+
+
+def test_a_16_bit_picture_has_a_likeness_too(tmp_path: Path) -> None:
+    values = np.asarray(picture(1).convert("L"), dtype=np.uint16) * 20 + 30_000
+    path = written(tmp_path, saved(Image.fromarray(values), "PNG"), "a.png")
+    assert likeness.alike([look(path, deep=True).print], [likeness.print_of(picture(1).convert("L"))])
+    flat = np.full_like(values, 30_000)
+    assert look(written(tmp_path, saved(Image.fromarray(flat), "PNG"), "b.png"), deep=True).print == b""
 
 
 @pytest.mark.parametrize("orientation", [0, 1, 9])
