@@ -16,11 +16,12 @@ from typing import Any
 
 from PIL import Image
 
-from deploytk.data.checks import likeness
+from deploytk.data.checks import jpeg_bytes, likeness
 from deploytk.data.checks.rules import (
     Corrupt,
     Empty,
     Header,
+    Hole,
     Missing,
     NoImage,
     Odd,
@@ -66,7 +67,6 @@ _IMPOSTORS = {
 }
 _ORIENTATION = 0x0112
 _SIDEWAYS = frozenset({5, 6, 7, 8})
-_EOI = b"\xff\xd9"
 #: Remarks of libjpeg that do not touch the picture: bytes between markers, odd headers of some cameras.
 _HARMLESS = ("extraneous bytes before marker", "Invalid SOS parameters", "Unknown Adobe color")
 #: JPEGs are decoded at 1/8 size, which still reads all of the file; small ones larger, to have something to compare.
@@ -157,34 +157,14 @@ def _named(image: Path, kind: str) -> list[Problem]:
 
 
 def _ended(image: Path, data: bytes, kind: str) -> list[Problem]:
-    ends = {"JPEG": _jpeg_ends, "PNG": _png_ends, "WEBP": _webp_ends}.get(kind)
-    if ends is None or ends(data):
+    """Whether the file goes on to its end, and has no hole before it."""
+    ends = {"JPEG": jpeg_bytes.ends, "PNG": _png_ends, "WEBP": _webp_ends}.get(kind)
+    if ends is not None and not ends(data):
+        return [Problem(rule=Truncated, file=image, said=f"cut off: no end marker in its {len(data):,} bytes")]
+    hole = jpeg_bytes.hole(data) if kind == "JPEG" else None
+    if hole is None:
         return []
-    return [Problem(rule=Truncated, file=image, said=f"cut off: no end marker in its {len(data):,} bytes")]
-
-
-def _jpeg_ends(data: bytes) -> bool:
-    """Whether the end marker is there, behind the picture itself and not only behind its thumbnail."""
-    if data.endswith(_EOI):
-        return True
-    start = _jpeg_scan(data)
-    # Cameras write more behind the end; within a scan 0xFF is never followed by 0xD9.
-    return start > 0 and data.find(_EOI, start) >= 0
-
-
-def _jpeg_scan(data: bytes) -> int:
-    """Where the coded picture begins; 0 where the headers before it are broken or cut off."""
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # a fill byte
-            place += 1
-            continue
-        length = int(struct.unpack(">H", data[place + 2 : place + 4])[0])
-        place += 2 + length
-        if marker == 0xDA:
-            return place
-    return 0
+    return [Problem(rule=Hole, file=image, said=f"{hole[1]:,} bytes from {hole[0]:,} on are zeros")]
 
 
 def _png_ends(data: bytes) -> bool:

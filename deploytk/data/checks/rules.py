@@ -132,6 +132,13 @@ class Unread(Rule):
     fix = "convert it to JPEG or PNG"
 
 
+class Hole(Rule):
+    """No block within a JPEG is zeros: lost by a disk or a download (Pillow and OpenCV decode such a file)."""
+
+    code, severity = "DAT015", "error"
+    fix = "copy it again from where it came from"
+
+
 class Number(Rule):
     """A label line is made of numbers."""
 

@@ -197,12 +197,30 @@ def test_what_libjpeg_warns_of_is_an_error_only_where_the_picture_suffers(
     assert [(p.rule.code, p.said) for p in found.problems] == [(code, f"the decoder says: {said}")]
 
 
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_a_block_that_a_disk_lost_is_found_without_decoding(tmp_path: Path, blocks: int) -> None:
+    data = bytearray(jpeg(5, (640, 480), quality=95))
+    data[8192 : 8192 + 512 * blocks] = bytes(512 * blocks)
+    found = look(written(tmp_path, bytes(data)))
+    assert codes(found) == ["DAT015"]
+    assert "zeros" in found.problems[0].said
+
+
+def test_a_white_sheet_and_zeros_behind_the_picture_are_no_lost_block(tmp_path: Path) -> None:
+    for size in ((2000, 3000), (2048, 2048), (4096, 512)):
+        sheet = saved(Image.new("L", size, 255), "JPEG", optimize=True)
+        assert bytes(4096) in sheet
+        assert codes(look(written(tmp_path, sheet))) == []
+    header = GOOD[:2] + b"\xff\xe2" + struct.pack(">H", 4098) + bytes(4096) + GOOD[2:]
+    assert codes(look(written(tmp_path, header), deep=True)) == []
+
+
 @pytest.mark.parametrize("damage", ["zeros", "flips"])
 def test_simplejpeg_finds_what_pillow_passes(tmp_path: Path, damage: str) -> None:
     pytest.importorskip("simplejpeg", reason="simplejpeg is not installed: pip install simplejpeg")
     data = bytearray(jpeg(5, (640, 480), quality=95))
     if damage == "zeros":
-        data[8192:12288] = bytes(4096)
+        data[8100:12000] = bytes(3900)
     else:
         for place in range(2000, len(data) - 10, 1009):
             data[place] ^= 0x10
