@@ -77,11 +77,13 @@ def of_yolo(image: Path, file: Path, classes: Sequence[str], size: Size) -> Labe
     found: list[Problem] = []
     corners: list[int] = []
     dota: list[int] = []
+    plain = False
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
         if not words or line.startswith(_DOTA_HEADERS):
             continue
         is_dota = _is_dota(words)
+        plain |= len(words) == 5
         box = _dota_box(words, classes, size) if is_dota else yolo.line_of(words, len(classes))
         (dota if is_dota else corners if len(words) == 9 else []).append(number)
         if isinstance(box, Fault):
@@ -89,7 +91,7 @@ def of_yolo(image: Path, file: Path, classes: Sequence[str], size: Size) -> Labe
         else:
             lines.append(Line(number, box.label, (box.x, box.y, box.w, box.h)))
             found += _beyond(file, number, box)
-    found += _forms(file, corners, dota)
+    found += _forms(file, corners, dota, plain)
     return once(Labels(image=image, file=file, lines=tuple(lines), problems=tuple(found)))
 
 
@@ -216,11 +218,13 @@ def _beyond(file: Path, number: int, box: Box) -> list[Problem]:
     return [Problem(rule=Beyond, file=file, line=number, said=said)]
 
 
-def _forms(file: Path, corners: list[int], dota: list[int]) -> list[Problem]:
+def _forms(file: Path, corners: list[int], dota: list[int], plain: bool) -> list[Problem]:
     """What is said of lines that are no plain boxes: once for each file."""
     found = []
     if corners:
         said = f"{_lines(corners)} with four corner points, read as the box around them"
+        # Ultralytics 8.4.190, data/utils.py: "labels mix segment and detection rows".
+        said += "; beside plain boxes, where Ultralytics by itself would drop the image" if plain else ""
         found.append(Problem(rule=Turnable, file=file, line=corners[0], said=said))
     if dota:
         said = f"{_lines(dota)} in DOTA's format (corners in pixels, class, difficulty)"

@@ -64,9 +64,7 @@ class Truncated(Rule):
     """An image goes on to its end marker (PIL's verify does not look: it passes truncated JPEGs)."""
 
     code, severity = "DAT005", "error"
-    fix = (
-        "copy it again from where it came from; Ultralytics would rewrite such a JPEG in place, with grey for the rest"
-    )
+    fix = "copy it again from where it came from; Ultralytics drops such a JPEG, or rewrites it in place"
 
 
 class Header(Rule):

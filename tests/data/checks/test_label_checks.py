@@ -94,6 +94,11 @@ def test_four_corners_after_a_class_are_read_as_the_box_around_them_and_that_is_
     ]
 
 
+def test_corners_beside_plain_boxes_are_said_to_cost_the_image_elsewhere(tmp_path: Path) -> None:
+    found = labels(tmp_path, "1 0.1 0.2 0.5 0.2 0.5 0.6 0.1 0.6\n0 0.5 0.5 0.1 0.1\n")
+    assert found.problems[0].said.endswith("beside plain boxes, where Ultralytics by itself would drop the image")
+
+
 def test_dotas_corners_in_pixels_are_read_by_the_size_of_the_image(tmp_path: Path) -> None:
     text = "imagesource:GoogleEarth\ngsd:0.146\n20 10 60 10 60 50 20 50 block 0\n20 10 60 10 60 50 20 50 ship 1\n"
     found = labels(tmp_path, text)
