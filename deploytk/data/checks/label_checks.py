@@ -109,13 +109,15 @@ def of_voc(image: Path, file: Path, size: Size) -> Labels:
     if isinstance(told, Fault):
         found.append(Problem(rule=_RULES[told.kind], file=file, said=told.said))
         told = (0.0, 0.0)
-    found += _other_size(file, told, size)
+    other = _other_size(file, told, size)
+    found += other
     width, height = told if told[0] else (size or (math.inf, math.inf))
     lines = []
     for number, element in voc.objects_in(file, root):
         named = voc.object_of(element, width, height)
         if isinstance(named, Fault):
-            found.append(Problem(rule=_RULES[named.kind], file=file, line=number, said=named.said))
+            if not other or named.kind != "outside":  # outside of what? that is said already
+                found.append(Problem(rule=_RULES[named.kind], file=file, line=number, said=named.said))
         else:
             lines.append(Line(number, named.name, named.box))
     return once(Labels(image=image, file=file, lines=tuple(lines), problems=tuple(found)))
@@ -272,5 +274,5 @@ def _other_size(file: Path, told: tuple[float, float], size: Size) -> list[Probl
     if abs(shape - 1) <= _SAME_SHAPE:
         return []
     said = f"made for a picture of {told[0]:g}x{told[1]:g}; the image is {size[0]}x{size[1]}"
-    turned = ", turned by its EXIF orientation since" if told == (size[1], size[0]) else ""
+    turned = "; width and height are exchanged" if told == (size[1], size[0]) else ""
     return [Problem(rule=OtherSize, file=file, said=said + turned)]

@@ -100,7 +100,7 @@ def advice(of: Sides) -> str:
     if of.photo_px < STRIDE_PX:
         return f"in the photos themselves they are {of.photo_px:g} px: only closer or sharper photos help"
     if of.larger_imgsz is not None:
-        return f"--imgsz {of.larger_imgsz} brings it to {STRIDE_PX:g}"
+        return f"--imgsz {of.larger_imgsz} brings it to {STRIDE_PX:g} px or more"
     across, down, side = of.tiles
     photo = f"{of.photo[0]}x{of.photo[1]}"
     return f"cut the photos ({photo}) into {across} x {down} tiles of {side} px, and train at {of.imgsz}"

@@ -162,7 +162,7 @@ class Outside(Rule):
     """Coordinates are finite and on the image: from 0 to 1, in VOC from 1 to width and height."""
 
     code, severity = "DAT023", "error"
-    fix = "correct the line; pixels must be divided by the width and height of the image"
+    fix = "correct the numbers; in a YOLO line they are fractions of the width and height of the image"
 
 
 class NoArea(Rule):

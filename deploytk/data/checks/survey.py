@@ -33,6 +33,8 @@ class Survey:
     def shown(self, file: Path) -> str:
         """The file, from the dataset's folder on where it lies in it."""
         root = self.listing.root
+        if file == root:
+            return root.resolve().name
         return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)
 
 

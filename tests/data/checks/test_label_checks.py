@@ -165,7 +165,7 @@ def test_an_annotation_that_is_no_xml_is_said(tmp_path: Path) -> None:
         ((401, 200), None),
         (None, None),
         ((100, 100), "made for a picture of 200x100; the image is 100x100"),
-        ((100, 200), "the image is 100x200, turned by its EXIF orientation since"),
+        ((100, 200), "the image is 100x200; width and height are exchanged"),
     ],
 )
 def test_an_annotation_for_a_picture_of_another_shape_is_an_error_and_another_scale_is_not(
@@ -174,6 +174,11 @@ def test_an_annotation_for_a_picture_of_another_shape_is_an_error_and_another_sc
     found = annotation(tmp_path, OBJECT.format("ring", 20, 10, 60, 50), size=size)
     assert codes(found.problems) == (["DAT032"] if said else [])
     assert not said or said in found.problems[0].said
+
+
+def test_of_an_annotation_for_another_picture_only_that_is_said(tmp_path: Path) -> None:
+    found = annotation(tmp_path, OBJECT.format("ring", 20, 10, 260, 50), size=(100, 200))
+    assert codes(found.problems) == ["DAT032"]
 
 
 NUMBER = st.sampled_from(["0", "1", "0.5", "0.25", "0.501", "1.00001", "1.5", "-0.1", "nan", "inf", "x", "1e-9", "7"])
