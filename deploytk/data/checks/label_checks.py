@@ -85,7 +85,10 @@ def of_yolo(image: Path, file: Path, classes: Sequence[str], size: Size) -> Labe
         is_dota = _is_dota(words)
         plain |= len(words) == 5
         box = _dota_box(words, classes, size) if is_dota else yolo.line_of(words, len(classes))
-        (dota if is_dota else corners if len(words) == 9 else []).append(number)
+        if is_dota:
+            dota.append(number)
+        elif len(words) == 9 and isinstance(box, Box):
+            corners.append(number)
         if isinstance(box, Fault):
             found.append(Problem(rule=_RULES[box.kind], file=file, line=number, said=box.said))
         else:
@@ -239,11 +242,11 @@ def _lines(numbers: list[int]) -> str:
 
 
 def _is_dota(words: list[str]) -> bool:
-    """x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]: eight numbers and then a word."""
+    """x1 y1 x2 y2 x3 y3 x4 y4 class [difficult]: eight numbers, in pixels, and then a word."""
     if len(words) not in (9, 10):
         return False
-    numbers = [_number(word) for word in words[:9]]
-    return numbers[8] is None and all(number is not None and math.isfinite(number) for number in numbers[:8])
+    corners = [number for number in map(_number, words[:8]) if number is not None and math.isfinite(number)]
+    return len(corners) == 8 and max(corners) > 1 and _number(words[8]) is None
 
 
 def _number(word: str) -> float | None:
