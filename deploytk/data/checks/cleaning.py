@@ -199,7 +199,7 @@ def _write(place: Path, classes: tuple[str, ...], kept: Mapping[str, list[_Kept]
 
 
 def _line(box: Box) -> str:
-    return f"{box.label} {box.x:.9f} {box.y:.9f} {box.w:.9f} {box.h:.9f}\n"
+    return f"{box.label} {box.x:.9g} {box.y:.9g} {box.w:.9g} {box.h:.9g}\n"
 
 
 def _names(images: list[_Kept]) -> list[str]:

@@ -169,7 +169,8 @@ def overlap_of(one: tuple[float, float, float, float], other: tuple[float, float
         high = min(one[axis] + one[axis + 2] / 2, other[axis] + other[axis + 2] / 2)
         sides.append(max(0.0, high - low))
     shared = sides[0] * sides[1]
-    return shared / (one[2] * one[3] + other[2] * other[3] - shared)
+    union = one[2] * one[3] + other[2] * other[3] - shared
+    return shared / union if union > 0 else 0.0
 
 
 def _nearly(lines: Sequence[Line]) -> list[tuple[int, int, float]]:

@@ -90,7 +90,7 @@ def test_what_is_wrong_is_left_out_and_listed_with_its_rule(tmp_path: Path) -> N
         "rejected.csv",
     ]
     assert (done.images, done.rejected_images, done.rejected_lines) == ({"train": 4, "val": 2}, 5, 3)
-    assert (tmp_path / "out/labels/train/5.txt").read_text().startswith("1 0.416666667 0.468750000 ")
+    assert (tmp_path / "out/labels/train/5.txt").read_text().startswith("1 0.416666667 0.46875 ")
 
 
 def test_the_cleaned_copy_has_no_error_left(tmp_path: Path) -> None:
@@ -178,7 +178,9 @@ def test_a_voc_folder_becomes_a_yolo_dataset_of_the_same_boxes(data_dir: Path, t
     assert boxes[0][0][0].x == pytest.approx(boxes[1][0][0].x, abs=1e-8)
 
 
-WORD = st.sampled_from(["0", "1", "2", "0.5", "0.25", "0.26", "0.9", "1.2", "-0.1", "nan", "x", "block"])
+WORD = st.sampled_from(
+    ["0", "1", "2", "0.5", "0.25", "0.26", "0.9", "1.00001", "1e-200", "1.2", "-0.1", "nan", "x", "block"]
+)
 LINE = st.one_of(
     st.lists(WORD, min_size=5, max_size=5).map(" ".join),
     st.lists(WORD, max_size=10).map(" ".join),
@@ -193,7 +195,7 @@ ROWS = st.lists(st.tuples(PICTURE, TEXT), min_size=1, max_size=4)
 
 
 @given(train=ROWS, val=ROWS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_cleaned_copy_is_read_strictly_and_never_holds_more_than_there_was(
     tmp_path_factory: pytest.TempPathFactory,
     train: list[tuple[str, str | None]],
