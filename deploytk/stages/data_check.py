@@ -179,7 +179,8 @@ def _reasons(found: Survey, errors: Sequence[Finding], cleaned: Cleaned | None) 
         kept = ", ".join(f"{count:,} in {split}" for split, count in cleaned.images.items())
         left_out = f"{_counted(cleaned.rejected_images, 'image')} and {_counted(cleaned.rejected_lines, 'label line')}"
         had = f"{kept}, {_counted(cleaned.objects, 'object')}"
-        yield f"cleaned: {cleaned.folder} has {had}; left out: {left_out} (rejected.csv)"
+        told = f"left out: {left_out} (rejected.csv)" if cleaned.rejected else "nothing was left out"
+        yield f"cleaned: {cleaned.folder} has {had}; {told}"
 
 
 def _counted(number: int, what: str) -> str:

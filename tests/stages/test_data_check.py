@@ -133,7 +133,9 @@ def test_the_cleaned_copy_is_told_and_passes_its_own_check(tmp_path: Path) -> No
     told = "has 11 in train, 3 in val, 28 objects; left out: 1 image and 0 label lines (rejected.csv)"
     assert report.verdict.reasons[1].endswith(told)
     assert section(report)["cleaned"]["images"] == {"train": 11, "val": 3}
-    assert check(tmp_path / "out", deep=True, jobs=1).findings == ()
+    again = check(tmp_path / "out", deep=True, jobs=1, fix=tmp_path / "again")
+    assert (again.exit_code, again.findings) == (0, ())
+    assert again.verdict.reasons[1].endswith("nothing was left out")
 
 
 def test_a_split_that_is_missing_is_an_error_and_the_other_is_looked_at(tmp_path: Path) -> None:

@@ -52,6 +52,11 @@ class Cleaned:
     rejected_images: int
     rejected_lines: int
 
+    @property
+    def rejected(self) -> int:
+        """Images and label lines that were left out."""
+        return self.rejected_images + self.rejected_lines
+
 
 @dataclass(frozen=True, slots=True)
 class _Rejected:
