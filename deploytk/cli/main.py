@@ -15,6 +15,7 @@ from deploytk import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("deploytk.cli.train:train", "Train the model of a profile."),
     "diagnose": ("deploytk.cli.diagnose:diagnose", "Say what went wrong in a training, and what to try next."),
+    "data": ("deploytk.cli.data:data", "Find what is wrong with a dataset before anything is trained on it."),
     "calibrate": ("deploytk.cli.calibrate:calibrate", "Make, list and check the image sets that set INT8 ranges."),
     "export": ("deploytk.cli.export:export", "Make the model of a run ready for a target."),
     "check": ("deploytk.cli.check:check", "Check activations and NPU placement of any model file."),

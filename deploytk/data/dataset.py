@@ -66,17 +66,8 @@ def read(path: Path) -> Dataset:
     """
     from deploytk.data import voc, yolo
 
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such dataset; give a YOLO data.yaml or a Pascal-VOC folder")
-    if not path.is_dir() and not path.is_file():
-        raise InputError(f"{path}: neither a file nor a folder; give a YOLO data.yaml or a Pascal-VOC folder")
-    if path.is_dir() and (path / "Annotations").is_dir():
-        found = voc.read(path)
-    elif path.is_dir():
-        found = yolo.read(_yaml_in(path))
-    else:
-        found = yolo.read(path)
+    place = layout_of(Path(path))
+    found = voc.read(place) if place.is_dir() else yolo.read(place)
     _complete(found)
     return Dataset(
         source=found.source,
@@ -84,6 +75,21 @@ def read(path: Path) -> Dataset:
         splits=found.splits,
         findings=(*found.findings, *_unlabelled(found), *_untrained(found), *_shared(found)),
     )
+
+
+def layout_of(path: Path) -> Path:
+    """The data.yaml of a YOLO dataset that is given by it or by its folder, or the Pascal-VOC folder.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: no such dataset; give a YOLO data.yaml or a Pascal-VOC folder")
+    if not path.is_dir() and not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder; give a YOLO data.yaml or a Pascal-VOC folder")
+    if path.is_file() or (path / "Annotations").is_dir():
+        return path
+    return _yaml_in(path)
 
 
 def label_finding(rule: str, where: str, message: str, fix: str = "") -> Finding:

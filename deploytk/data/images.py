@@ -28,8 +28,9 @@ from deploytk.files import sha256_of
 _PLUGINS = (BmpImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin)
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 #: Ultralytics drops smaller images without an error.
-_SMALLEST = 10
-_FAULTS = (
+SMALLEST = 10
+#: What a decoder raises for a broken file.
+FAULTS = (
     *(OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning),
     ImportError,  # where Ultralytics is imported too, it replaces Image.open, which then asks for pi_heif
 )
@@ -68,8 +69,8 @@ def size_of(image: Path) -> tuple[float, float]:
     try:
         with Image.open(image, formats=FORMATS) as opened:
             return float(opened.width), float(opened.height)
-    except _FAULTS as error:
-        raise InputError(f"{image}: not a readable image ({_why(error)})") from error
+    except FAULTS as error:
+        raise InputError(f"{image}: not a readable image ({why(error)})") from error
 
 
 def _each(function: Callable[[Path], Found], images: Iterable[Path]) -> list[Found]:
@@ -82,8 +83,8 @@ def _each(function: Callable[[Path], Found], images: Iterable[Path]) -> list[Fou
 
 def _check(image: Path) -> None:
     with _decoded(image) as (_, (width, height)):
-        if min(width, height) < _SMALLEST:
-            raise InputError(f"{image}: only {width}x{height} pixels; at least {_SMALLEST} a side are needed")
+        if min(width, height) < SMALLEST:
+            raise InputError(f"{image}: only {width}x{height} pixels; at least {SMALLEST} a side are needed")
 
 
 def _look(image: Path) -> Look:
@@ -101,11 +102,12 @@ def _decoded(image: Path) -> Iterator[tuple[Image.Image, tuple[int, int]]]:
             opened.draft("L", (max(1, width // 8), max(1, height // 8)))
             opened.load()
             yield opened, (width, height)
-    except _FAULTS as error:
-        raise InputError(f"{image}: not a readable image ({_why(error)}); repair or remove it") from error
+    except FAULTS as error:
+        raise InputError(f"{image}: not a readable image ({why(error)}); repair or remove it") from error
 
 
-def _why(error: BaseException) -> str:
+def why(error: BaseException) -> str:
+    """What a decoder's error says, on one line."""
     if isinstance(error, UnidentifiedImageError | ImportError):
         return f"none of {', '.join(FORMATS)}"
     return str(error).splitlines()[0][:200] if str(error) else type(error).__name__

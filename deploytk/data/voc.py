@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from deploytk.data.dataset import SPLITS, SUFFIXES, Box, Dataset, Sample, label_finding
+from deploytk.data.faults import Fault
 from deploytk.errors import InputError
 from deploytk.report import Finding
 
@@ -18,12 +19,19 @@ _CLASS_FILES = ("classes.txt", "labels.txt", "predefined_classes.txt")
 
 
 @dataclass(frozen=True, slots=True)
-class _Named:
+class Named:
     """A box that still has its class's name."""
 
     name: str
-    where: str
     box: tuple[float, float, float, float]  # centre, width, height as fractions
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """An object with the file and line it stands in."""
+
+    where: str
+    named: Named
 
 
 def read(folder: Path) -> Dataset:
@@ -38,8 +46,8 @@ def read(folder: Path) -> Dataset:
         images = _listed(folder, split, findings)
         if images:
             labelled[split] = [(image, _annotation(folder, image)) for image in images]
-    fixed = _fixed_classes(folder)
-    every = {named.name for rows in labelled.values() for _, boxes in rows for named in boxes}
+    fixed = fixed_classes(folder)
+    every = {placed.named.name for rows in labelled.values() for _, boxes in rows for placed in boxes}
     classes = fixed or tuple(sorted(every))
     index = {name: i for i, name in enumerate(classes)}
     repeated: list[str] = []
@@ -53,28 +61,20 @@ def read(folder: Path) -> Dataset:
     return Dataset(source=folder, classes=classes, splits=splits, findings=tuple(findings))
 
 
-def _listed(folder: Path, split: str, findings: list[Finding]) -> list[Path]:
-    """The images of a split that are there; names without an image are a finding."""
+def list_of(folder: Path, split: str) -> Path | None:
+    """The file that lists the images of a split; None where there is none."""
     lists = sorted((folder / "ImageSets").rglob(f"{split}.txt")) if (folder / "ImageSets").is_dir() else []
-    if not lists:
-        if split == "test":
-            return []
-        raise InputError(f"{folder}: no ImageSets/Main/{split}.txt: a VOC folder lists its train and val images")
-    file = next((p for p in lists if p.parent.name == "Main"), lists[0])
-    names = [line.split()[0] for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    if not names:
-        raise InputError(f"{file}: lists no image")
-    images = [_image(folder, name) for name in dict.fromkeys(names)]
-    found = [image for image in images if image is not None]
-    if not found and split != "test":
-        raise InputError(f"{file}: none of its {len(images)} images is in {folder / 'JPEGImages'}")
-    if found and len(found) < len(images):
-        message = f"{len(images) - len(found)} of {len(images)} listed images are not in JPEGImages"
-        findings.append(label_finding("DATA005", str(file), message, "the others are used"))
-    return found
+    return next((p for p in lists if p.parent.name == "Main"), lists[0]) if lists else None
 
 
-def _image(folder: Path, name: str) -> Path | None:
+def names_in(file: Path) -> list[tuple[int, str]]:
+    """The names of images in a list, each with its line."""
+    lines = file.read_text(encoding="utf-8-sig").splitlines()
+    return [(number, line.split()[0]) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def image_of(folder: Path, name: str) -> Path | None:
+    """The image that a list calls `name`; None where it is not in JPEGImages."""
     stem = folder / "JPEGImages" / name
     if "/" in name or "\\" in name:
         raise InputError(f"{folder}: an ImageSets list names {name!r}; only names of images are allowed there")
@@ -86,7 +86,33 @@ def _image(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _fixed_classes(folder: Path) -> tuple[str, ...]:
+def annotation_path(folder: Path, image: Path) -> Path:
+    """Where the annotation of an image stands."""
+    return folder / "Annotations" / f"{image.stem}.xml"
+
+
+def _listed(folder: Path, split: str, findings: list[Finding]) -> list[Path]:
+    """The images of a split that are there; names without an image are a finding."""
+    file = list_of(folder, split)
+    if file is None:
+        if split == "test":
+            return []
+        raise InputError(f"{folder}: no ImageSets/Main/{split}.txt: a VOC folder lists its train and val images")
+    names = [name for _, name in names_in(file)]
+    if not names:
+        raise InputError(f"{file}: lists no image")
+    images = [image_of(folder, name) for name in dict.fromkeys(names)]
+    found = [image for image in images if image is not None]
+    if not found and split != "test":
+        raise InputError(f"{file}: none of its {len(images)} images is in {folder / 'JPEGImages'}")
+    if found and len(found) < len(images):
+        message = f"{len(images) - len(found)} of {len(images)} listed images are not in JPEGImages"
+        findings.append(label_finding("DATA005", str(file), message, "the others are used"))
+    return found
+
+
+def fixed_classes(folder: Path) -> tuple[str, ...]:
+    """The classes that a file beside the folders fixes; nothing where there is none."""
     file = next((folder / name for name in _CLASS_FILES if (folder / name).is_file()), None)
     if file is None:
         return ()
@@ -96,80 +122,111 @@ def _fixed_classes(folder: Path) -> tuple[str, ...]:
     return names
 
 
-def _annotation(folder: Path, image: Path) -> list[_Named]:
-    """The objects of an image; none where it has no annotation."""
-    file = folder / "Annotations" / f"{image.stem}.xml"
-    if not file.is_file():
-        return []
+def parsed(file: Path) -> ElementTree.Element:
+    """The root of an annotation.
+
+    Raises:
+        InputError: it is no XML.
+    """
     try:
-        root = ElementTree.parse(file).getroot()
+        return ElementTree.parse(file).getroot()
     except (ElementTree.ParseError, ValueError, LookupError) as error:
         raise InputError(f"{file}: not an annotation ({error})") from error
+
+
+def _annotation(folder: Path, image: Path) -> list[_Placed]:
+    """The objects of an image; none where it has no annotation."""
+    file = annotation_path(folder, image)
+    if not file.is_file():
+        return []
+    root = parsed(file)
     width, height = _size(file, root, image)
-    lines = _object_lines(file)
-    named = []
-    for number, found in enumerate(root.iter("object")):
-        line = lines[number] if number < len(lines) else 0
-        named.append(_object(f"{file}:{line}" if line else str(file), found, width, height))
-    return named
+    placed = []
+    for line, found in objects_in(file, root):
+        where = f"{file}:{line}" if line else str(file)
+        named = object_of(found, width, height)
+        if isinstance(named, Fault):
+            raise InputError(f"{where}: {named.said}")
+        placed.append(_Placed(where, named))
+    return placed
 
 
-def _object_lines(file: Path) -> list[int]:
-    """The line of each `<object>`, for messages: ElementTree does not keep it."""
+def objects_in(file: Path, root: ElementTree.Element) -> list[tuple[int, ElementTree.Element]]:
+    """Each `<object>` with its line, 0 where that is not known: ElementTree does not keep it."""
     text = file.read_bytes().splitlines()
-    return [n for n, line in enumerate(text, start=1) for _ in range(line.count(b"<object>"))]
+    lines = [n for n, line in enumerate(text, start=1) for _ in range(line.count(b"<object>"))]
+    return [(lines[i] if i < len(lines) else 0, found) for i, found in enumerate(root.iter("object"))]
+
+
+def size_in(root: ElementTree.Element) -> tuple[float, float] | Fault:
+    """Width and height as the annotation tells them, (0, 0) where it does not; some tools leave 0 there."""
+    sides = []
+    for side in ("width", "height"):
+        number = _number(root, f"size/{side}") or 0.0
+        if isinstance(number, Fault):
+            return number
+        sides.append(number)
+    return (sides[0], sides[1]) if min(sides) > 0 else (0.0, 0.0)
 
 
 def _size(file: Path, root: ElementTree.Element, image: Path) -> tuple[float, float]:
-    width, height = (_number(file, root, f"size/{side}") or 0.0 for side in ("width", "height"))
-    if width > 0 and height > 0:
-        return width, height
+    told = size_in(root)
+    if isinstance(told, Fault):
+        raise InputError(f"{file}: {told.said}")
     from deploytk.data.images import size_of
 
-    # Some tools leave 0 there.
-    return size_of(image)
+    return told if told[0] else size_of(image)
 
 
-def _number(where: object, element: ElementTree.Element, path: str) -> float | None:
+def _number(element: ElementTree.Element, path: str) -> float | Fault | None:
     text = element.findtext(path)
     if text is None:
         return None
     try:
         value = float(text)
-    except ValueError as error:
-        raise InputError(f"{where}: {path}: {text!r} is not a number") from error
-    if not math.isfinite(value):
-        raise InputError(f"{where}: {path}: {text!r} is not a number")
-    return value
+    except ValueError:
+        value = math.nan
+    return value if math.isfinite(value) else Fault("number", f"{path}: {text!r} is not a number")
 
 
-def _object(where: str, found: ElementTree.Element, width: float, height: float) -> _Named:
+def object_of(found: ElementTree.Element, width: float, height: float) -> Named | Fault:
+    """The class and the box of an `<object>` in an image of that size, or what is wrong with it."""
     name = (found.findtext("name") or "").strip()
     if not name:
-        raise InputError(f"{where}: an object without a name")
-    sides = [_number(where, found, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-    if None in sides:
-        raise InputError(f"{where}: {name}: bndbox needs xmin, ymin, xmax and ymax")
-    left, top, right, bottom = (s for s in sides if s is not None)
+        return Fault("class", "an object without a name")
+    numbers = [_number(found, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    wrong = next((number for number in numbers if isinstance(number, Fault)), None)
+    if wrong is not None:
+        return wrong
+    sides = [number for number in numbers if isinstance(number, float)]
+    if len(sides) != 4:
+        return Fault("count", f"{name}: bndbox needs xmin, ymin, xmax and ymax")
+    box = _within(sides, width, height)
+    return Fault(box.kind, f"{name}: {box.said}") if isinstance(box, Fault) else Named(name, box)
+
+
+def _within(sides: list[float], width: float, height: float) -> tuple[float, float, float, float] | Fault:
+    left, top, right, bottom = sides
     if min(left, top) < -_SLACK_PIXELS or right > width + _SLACK_PIXELS or bottom > height + _SLACK_PIXELS:
-        box = f"{left:g},{top:g},{right:g},{bottom:g}"
-        raise InputError(f"{where}: {name}: the box {box} is outside the image ({width:g}x{height:g})")
+        said = f"the box {left:g},{top:g},{right:g},{bottom:g} is outside the image ({width:g}x{height:g})"
+        return Fault("outside", said)
     left, right = max(0.0, left), min(width, right)
     top, bottom = max(0.0, top), min(height, bottom)
     if right <= left or bottom <= top:
-        raise InputError(f"{where}: {name}: the box has no area; remove the object")
+        return Fault("area", "the box has no area; remove the object")
     x, y = (left + right) / 2 / width, (top + bottom) / 2 / height
-    return _Named(name, where, (x, y, (right - left) / width, (bottom - top) / height))
+    return x, y, (right - left) / width, (bottom - top) / height
 
 
-def _indexed(boxes: list[_Named], index: dict[str, int], repeated: list[str]) -> tuple[Box, ...]:
+def _indexed(placed: list[_Placed], index: dict[str, int], repeated: list[str]) -> tuple[Box, ...]:
     kept: dict[Box, None] = {}
-    for named in boxes:
+    for each in placed:
+        named = each.named
         if named.name not in index:
             known = ", ".join(index)
-            raise InputError(f"{named.where}: unknown class {named.name!r}; classes.txt names {known}")
+            raise InputError(f"{each.where}: unknown class {named.name!r}; classes.txt names {known}")
         box = Box(index[named.name], *named.box)
         if box in kept:
-            repeated.append(named.where)
+            repeated.append(each.where)
         kept[box] = None
     return tuple(kept)

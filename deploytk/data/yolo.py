@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from deploytk.data.dataset import SPLITS, SUFFIXES, Box, Dataset, Sample, images_in, label_finding
+from deploytk.data.faults import Fault
 from deploytk.errors import InputError
 from deploytk.report import Finding
 
@@ -24,19 +25,19 @@ def read(path: Path) -> Dataset:
     Raises:
         InputError: the file, a folder or a label line is wrong.
     """
-    told = _load(path)
-    classes = _classes(path, told)
-    root, findings = _root(path, told)
+    told = load(path)
+    classes = classes_of(path, told)
+    root, findings = root_of(path, told)
     splits = {}
     for split in SPLITS:
-        given = next((told[k] for k in _ALIASES.get(split, (split,)) if told.get(k)), None)
-        if given is None:
+        entries = entries_of(path, split, told)
+        if not entries:
             if split == "test":
                 continue
             raise InputError(f"{path}: no {split!r}: a data.yaml names the images of train and val")
-        images = _images(path, root, split, given)
+        images = _images(path, root, split, entries)
         repeated: list[str] = []
-        splits[split] = tuple(Sample(i, _boxes(label_path(i), classes, repeated)) for i in images)
+        splits[split] = tuple(Sample(i, boxes_in(label_path(i), classes, repeated)) for i in images)
         findings += _repeated(split, repeated)
     return Dataset(source=path, classes=classes, splits=splits, findings=tuple(findings))
 
@@ -50,7 +51,8 @@ def label_path(image: Path) -> Path:
     return Path(*parts).with_suffix(".txt")
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load(path: Path) -> dict[str, Any]:
+    """What the data.yaml says, checked for being one."""
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
@@ -64,7 +66,8 @@ def _load(path: Path) -> dict[str, Any]:
     return told
 
 
-def _classes(path: Path, told: dict[str, Any]) -> tuple[str, ...]:
+def classes_of(path: Path, told: dict[str, Any]) -> tuple[str, ...]:
+    """The names of the classes, by index."""
     names, count = told.get("names"), told.get("nc")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
@@ -83,7 +86,7 @@ def _classes(path: Path, told: dict[str, Any]) -> tuple[str, ...]:
     return tuple(str(n) for n in names)
 
 
-def _root(path: Path, told: dict[str, Any]) -> tuple[Path, list[Finding]]:
+def root_of(path: Path, told: dict[str, Any]) -> tuple[Path, list[Finding]]:
     """The folder that the splits are relative to. A `path:` that is not there gives way to the yaml's own folder."""
     beside = path.resolve().parent
     given = told.get("path")
@@ -98,45 +101,57 @@ def _root(path: Path, told: dict[str, Any]) -> tuple[Path, list[Finding]]:
     return beside, [label_finding("DATA001", str(path), message, "correct or remove path:")]
 
 
-def _images(path: Path, root: Path, split: str, given: Any) -> list[Path]:
-    """The images of a split: of one or more folders, list files or single images."""
-    entries = given if isinstance(given, list) else [given]
+def entries_of(path: Path, split: str, told: dict[str, Any]) -> list[str]:
+    """What the data.yaml says about the images of a split: folders, list files or images; nothing where it does not."""
+    given = next((told[k] for k in _ALIASES.get(split, (split,)) if told.get(k)), None)
+    entries = given if isinstance(given, list) else [] if given is None else [given]
     if not all(isinstance(e, str) for e in entries):
         raise InputError(f"{path}: {split}: must be a folder, a list file or a list of them, not {given!r}")
+    return entries
+
+
+def place_of(path: Path, root: Path, entry: str) -> Path | None:
+    """Where an entry of a split stands; None where it is not there."""
+    # Roboflow writes ../train/images where it means train/images beside the yaml.
+    tried = [root / entry, path.resolve().parent / entry, root / entry.removeprefix("../")]
+    return next((p for p in tried if p.exists()), None)
+
+
+def listed_in(file: Path) -> list[tuple[int, str]]:
+    """The images that a list file names, each with its line; relative ones are so to the file's folder."""
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: neither a folder, an image nor a list of images") from error
+    return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def _images(path: Path, root: Path, split: str, entries: list[str]) -> list[Path]:
+    """The images of a split: of one or more folders, list files or single images."""
     images = [image for entry in entries for image in _entry(path, root, split, entry)]
     if not images:
+        given = ", ".join(entries)
         raise InputError(f"{path}: {split}: no images in {given}; known are {', '.join(sorted(SUFFIXES))}")
     return list(dict.fromkeys(images))
 
 
 def _entry(path: Path, root: Path, split: str, entry: str) -> list[Path]:
-    # Roboflow writes ../train/images where it means train/images beside the yaml.
-    tried = [root / entry, path.resolve().parent / entry, root / entry.removeprefix("../")]
-    found = next((p for p in tried if p.exists()), None)
+    found = place_of(path, root, entry)
     if found is None:
         raise InputError(f"{path}: {split}: {entry} is not there (looked in {root})")
     if found.is_dir():
         return images_in(found)
-    return [found] if found.suffix.lower() in SUFFIXES else _listed(found)
-
-
-def _listed(file: Path) -> list[Path]:
-    """The images that a list file names, one a line, relative to the file where they are relative."""
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: neither a folder, an image nor a list of images") from error
+    if found.suffix.lower() in SUFFIXES:
+        return [found]
     images = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            image = file.parent / line.strip()
-            if not image.is_file():
-                raise InputError(f"{file}:{number}: {line.strip()} is not there")
-            images.append(image)
+    for number, name in listed_in(found):
+        images.append(found.parent / name)
+        if not images[-1].is_file():
+            raise InputError(f"{found}:{number}: {name} is not there")
     return images
 
 
-def _boxes(file: Path, classes: tuple[str, ...], repeated: list[str]) -> tuple[Box, ...]:
+def boxes_in(file: Path, classes: tuple[str, ...], repeated: list[str]) -> tuple[Box, ...]:
     """The boxes of a label file; none where there is no file. Repeated lines are dropped and noted in `repeated`."""
     if not file.is_file():
         return ()
@@ -148,28 +163,37 @@ def _boxes(file: Path, classes: tuple[str, ...], repeated: list[str]) -> tuple[B
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        box = _box(f"{file}:{number}", line.split(), len(classes))
+        box = line_of(line.split(), len(classes))
+        if isinstance(box, Fault):
+            raise InputError(f"{file}:{number}: {box.said}")
         if box in boxes:
             repeated.append(f"{file}:{number}")
         boxes[box] = None
     return tuple(boxes)
 
 
-def _box(where: str, words: list[str], count: int) -> Box:
+def line_of(words: list[str], count: int) -> Box | Fault:
+    """The box that a label line says, or what is wrong with it.
+
+    Args:
+        words: class x y w h, or class and a polygon of three points or more, whose box is taken.
+        count: how many classes there are.
+    """
     try:
         numbers = [float(w) for w in words]
-    except ValueError as error:
-        raise InputError(f"{where}: not a number in {' '.join(words)[:80]!r}; expected: class x y w h") from error
+    except ValueError:
+        return Fault("number", f"not a number in {' '.join(words)[:80]!r}; expected: class x y w h")
     if len(numbers) != 5 and (len(numbers) < 7 or len(numbers) % 2 == 0):
-        raise InputError(f"{where}: {len(numbers)} numbers; expected 5: class x y w h (or class and a polygon)")
+        return Fault("count", f"{len(numbers)} numbers; expected 5: class x y w h (or class and a polygon)")
     label, *places = numbers
     if not math.isfinite(label) or label != int(label) or not 0 <= label < count:
-        raise InputError(f"{where}: class {words[0]} is out of range; the data.yaml names classes 0 to {count - 1}")
+        return Fault("class", f"class {words[0]} is out of range; the data.yaml names classes 0 to {count - 1}")
     if not all(-_SLACK <= p <= 1 + _SLACK for p in places):
-        raise InputError(f"{where}: a coordinate is outside 0..1: {' '.join(words[1:])[:80]} (they are fractions)")
+        said = f"a coordinate is outside 0..1: {' '.join(words[1:])[:80]} (they are fractions)"
+        return Fault("outside", said)
     x, y, w, h = places if len(places) == 4 else _around(places)
     if w <= 0 or h <= 0:
-        raise InputError(f"{where}: the box has no area (w {w:g}, h {h:g}); remove the line")
+        return Fault("area", f"the box has no area (w {w:g}, h {h:g}); remove the line")
     return Box(int(label), x, y, w, h)
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from deploytk.report import Report
 from deploytk.report.blocks import Block, Table, code, pairs, text
 from deploytk.report.content_bench import bench_block, budget_block
+from deploytk.report.content_data import data_block
 from deploytk.report.content_diagnosis import diagnosis_block
 from deploytk.report.content_diff import diff_block, ratio_block
 from deploytk.report.content_generic import generic, scalar
@@ -29,8 +30,8 @@ from deploytk.report.content_training import train_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "diagnosis", "diff", "ladder", "load", "matrix", "npu", "optimize",
-        "parity", "ratio", "skipped", "train",
+        "agreement", "bench", "compare", "contract", "data_check", "diagnosis", "diff", "ladder", "load", "matrix",
+        "npu", "optimize", "parity", "ratio", "skipped", "train",
     }
 )  # fmt: skip
 
@@ -53,6 +54,7 @@ def blocks(report: Report) -> list[Block]:
     return [
         *optimize_block(report),
         *diagnosis_block(report),
+        *data_block(report),
         *diff_block(report),
         *budget_block(report),
         *ratio_block(report),

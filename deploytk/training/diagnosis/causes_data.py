@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+from deploytk.data.checks.class_checks import IMBALANCE, RARE
+from deploytk.data.checks.object_sizes import LARGEST, STRIDE_PX, UNSEEN_PX, larger_imgsz
 from deploytk.training.diagnosis.case import Case, Cause, Found, seen
 from deploytk.training.diagnosis.values import Evidence
 from deploytk.training.diagnosis.verdict import Word
 
 _TROUBLED = frozenset[Word]({"degraded", "collapsed", "never_learned", "early_stop"})
-#: Objects of the most against those of the rarest class.
-_IMBALANCE, _RARE = 100, 10
-#: Of a box's shorter side, in pixels of the input: below the first nothing can be learned, below the second (the
-#: stride of P3, the finest map) little.
-_UNSEEN_PX, _STRIDE_PX = 2.0, 8.0
-_LARGEST = 2048
 
 
 class DIA009(Cause):
@@ -45,10 +41,10 @@ class DIA010(Cause):
         if len(counts) < 2:
             return None
         most, least = max(counts, key=lambda n: counts[n]), min(counts, key=lambda n: counts[n])
-        if counts[least] >= _RARE and counts[most] < _IMBALANCE * counts[least]:
+        if counts[least] >= RARE and counts[most] < IMBALANCE * counts[least]:
             return None
         said = f"{counts[most]} of {most}, {counts[least]} of {least}"
-        rare = [f"{n} {c}" for n, c in sorted(counts.items(), key=lambda item: item[1]) if c < _RARE][:5]
+        rare = [f"{n} {c}" for n, c in sorted(counts.items(), key=lambda item: item[1]) if c < RARE][:5]
         shown = Evidence(where=case.data.source if case.data else "", text=", ".join(rare) or said)
         return Found(said=said, evidence=(shown,), score=0.3, advice="collect more of them, or leave the class out")
 
@@ -62,17 +58,17 @@ class DIA011(Cause):
     @staticmethod
     def look(case: Case) -> Found | None:
         data = case.data
-        small = {n: px for n, px in data.sides_px.items() if px < _STRIDE_PX} if data else {}
+        small = {n: px for n, px in data.sides_px.items() if px < STRIDE_PX} if data else {}
         if data is None or not small:
             return None
         worst = min(small, key=lambda n: small[n])
-        unseen = [n for n, px in small.items() if px < _UNSEEN_PX]
+        unseen = [n for n, px in small.items() if px < UNSEEN_PX]
         said = f"{len(small)} of {len(data.sides_px)} classes; {worst} is {small[worst]:g} px wide at {data.imgsz}"
         told = ", ".join(f"{n} {px:g} px" for n, px in sorted(small.items(), key=lambda item: item[1])[:5])
         shown = Evidence(where=data.source, text=told)
-        size = min(_LARGEST, -(-int(data.imgsz * _STRIDE_PX / small[worst]) // 32) * 32)
+        size = larger_imgsz(data.imgsz, small[worst]) or LARGEST
         larger = {"train": {"imgsz": size}} if size > data.imgsz else {}
-        advice = f"cut the images into tiles: {size} px is as large as is sensible" if size == _LARGEST else ""
+        advice = f"cut the images into tiles: {size} px is as large as is sensible" if size == LARGEST else ""
         score = 0.7 if unseen else 0.35
         return Found(said=said, evidence=(shown,), score=score, patch=larger, advice=advice)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploytk.data import dataset, images
+from deploytk.data.checks import object_sizes
 from deploytk.data.dataset import Sample
 
 #: Image sizes are read from the headers of at most so many images, evenly spread.
@@ -45,12 +45,7 @@ def read(path: Path, imgsz: int) -> DataFacts:
 
 
 def _sides(samples: Sequence[Sample], classes: Sequence[str], imgsz: int) -> dict[str, float]:
-    labelled = [s for s in samples if s.boxes]
+    labelled = [(s.image, s.boxes) for s in samples if s.boxes]
     step = max(1, len(labelled) // _LOOKED_AT)
-    sides: dict[str, list[float]] = {}
-    for sample in labelled[::step]:
-        width, height = images.size_of(sample.image)
-        scale = min(imgsz / width, imgsz / height)  # letterboxed
-        for box in sample.boxes:
-            sides.setdefault(classes[box.label], []).append(scale * min(box.w * width, box.h * height))
-    return {name: round(statistics.median(found), 2) for name, found in sides.items()}
+    found = object_sizes.sides(labelled[::step], classes, imgsz, images.size_of)
+    return {name: of.median_px for name, of in found.items()}

@@ -1,0 +1,90 @@
+"""What a picture looks like, in 40 bytes: two difference hashes, 64 bits to find likely pairs and 256 to confirm them.
+
+A bit says whether a place is brighter than the one left of it, in the picture scaled to 8 x 8 or 16 x 16 places. How
+far apart the hashes of the same and of other pictures are was measured: docs/data-check.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image
+
+#: Of 64 bits: pairs up to here are looked at. Of 256: up to here they are taken for the same picture.
+NEAR_64, NEAR_256 = 6, 32
+#: One more than the bits that may differ: of so many parts one is equal in both (the pigeonhole principle).
+_PARTS = NEAR_64 + 1
+#: In 256 grey levels. What varies less has no picture in it, and its bits are noise.
+_LEAST_CONTRAST = 3.0
+
+
+def grey(picture: Image.Image) -> Image.Image:
+    """The picture in 256 greys; 16-bit and float ones from their darkest to their brightest value."""
+    if picture.mode[0] not in "IF":
+        return picture.convert("L")
+    values = np.asarray(picture, dtype=np.float64)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    if not high > low:
+        return Image.new("L", picture.size)
+    scaled = np.nan_to_num((values - low) / (high - low), nan=0.0, posinf=1.0, neginf=0.0)
+    return Image.fromarray((scaled * 255).astype(np.uint8))
+
+
+def print_of(picture: Image.Image) -> bytes:
+    """The 40 bytes of a grey picture; nothing where it is of one colour."""
+    small = _places(picture, 16)
+    if small.std() < _LEAST_CONTRAST:
+        return b""
+    return np.packbits(_brighter(_places(picture, 8))).tobytes() + np.packbits(_brighter(small)).tobytes()
+
+
+def _places(picture: Image.Image, side: int) -> np.ndarray:
+    return np.asarray(picture.resize((side + 1, side), Image.Resampling.LANCZOS), dtype=np.int16)
+
+
+def _brighter(places: np.ndarray) -> np.ndarray:
+    brighter: np.ndarray = places[:, 1:] > places[:, :-1]
+    return brighter
+
+
+def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int, int]]:
+    """(index in `train`, index in `others`, bits of 256 that differ): for each of the others that looks the same as a
+    picture of train, one such picture. Nothing is empty in either."""
+    if not train or not others:
+        return []
+    prints = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
+    first, nobody = len(train), np.iinfo(np.int64).max
+    best = np.full(len(others), nobody, dtype=np.int64)
+    for shift, width in _parts():
+        # One picture is enough: thousands of frames of one camera would otherwise be compared with each other.
+        left = np.flatnonzero(best == nobody)
+        looked_at = np.concatenate([np.arange(first), first + left])
+        for one, other in _candidates(prints[looked_at, 0], first, shift, width):
+            bits = np.bitwise_count(prints[one, 1:] ^ prints[looked_at[other], 1:]).sum(1, dtype=np.int64)
+            near = bits <= NEAR_256
+            # Bits first, then the place in train: the least of these numbers is the nearest picture.
+            np.minimum.at(best, left[other[near] - first], bits[near] * first + one[near])
+    return [(int(b % first), i, int(b // first)) for i, b in enumerate(best) if b != nobody]
+
+
+def _candidates(hashes: np.ndarray, first: int, shift: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(places of train, places from `first` on) whose 64 bits are equal in a part and differ in `NEAR_64` at most."""
+    part = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+    order = np.argsort(part, kind="stable")  # of equal parts, those of train come first
+    ranked = part[order]
+    for step in range(1, len(order)):
+        same = np.flatnonzero(ranked[step:] == ranked[:-step])
+        if not len(same):
+            return  # no group of equal parts is larger than this step
+        low, high = order[same], order[same + step]
+        near = (low < first) & (high >= first)
+        near[near] = np.bitwise_count(hashes[low[near]] ^ hashes[high[near]]) <= NEAR_64
+        yield low[near], high[near]
+
+
+def _parts() -> list[tuple[int, int]]:
+    """(first bit, bits) of each part of the 64."""
+    cuts = [64 * n // _PARTS for n in range(_PARTS + 1)]
+    return [(low, high - low) for low, high in pairwise(cuts)]
