@@ -1,0 +1,87 @@
+"""What is said before a classifier's training is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("timm", reason="timm is not installed")
+
+from deploytk.backends import classifier as backend
+from deploytk.data import classified
+from deploytk.errors import InputError
+from deploytk.profile import Profile
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    for place in ("train/a", "train/b", "val/a", "val/b"):
+        (tmp_path / place).mkdir(parents=True)
+        for i in range(4):
+            Image.new("RGB", (32, 32), (40 * i, 0, 0)).save(tmp_path / place / f"{i}.png")
+    return tmp_path
+
+
+def told(data: Path | None, **sections: Any) -> list[str]:
+    model = {"arch": "resnet18", "activation": {"kind": "relu"}, **sections.pop("model", {})}
+    train = {"batch": 4, "optimizer": "AdamW", "lr0": 0.001, **sections.pop("train", {})}
+    given = {"name": "p", "backend": "classifier", "model": model, "data": {"path": data}, "train": train}
+    return [f"{f.rule} {f.where}: {f.message}" for f in backend.preflight(Profile.model_validate(given))]
+
+
+def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
+    assert told(pictures) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"model": {"arch": "resnet81"}}, "PRE002 model.arch: unknown 'resnet81'; did you mean 'resnet18'?"),
+        ({"model": {"scale": "m"}}, "PRE003 model.scale: classifiers have no scale"),
+        ({"model": {"activation": {"kind": "relu", "sections": ["head"]}}}, "PRE003 model.activation.sections"),
+        ({"train": {"optimizer": "auto", "lr0": None}}, "PRE003 train.optimizer: auto is Ultralytics' own"),
+        ({"train": {"batch": 64}}, "PRE007 train.batch: batch 64 is larger than the 8 training images"),
+        ({"model": {"pretrained": "gone.pt"}}, "PRE005 model.pretrained"),
+    ],
+)
+def test_what_is_wrong_is_named(pictures: Path, sections: dict[str, Any], expected: str) -> None:
+    found = told(pictures, **sections)
+    assert len(found) == 1 and found[0].startswith(expected)
+
+
+def test_a_class_without_validation_images_is_told(pictures: Path) -> None:
+    for file in (pictures / "val" / "b").iterdir():
+        file.unlink()
+    assert told(pictures) == ["DATA003 split val: no image of 1 of 2 classes: b"]
+
+
+def test_a_class_of_validation_that_is_never_trained_is_an_error(pictures: Path) -> None:
+    (pictures / "val" / "c").mkdir()
+    assert "no class of the training images is called 'c'" in told(pictures)[0]
+
+
+def test_a_broken_image_and_a_missing_folder_are_errors(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "train" / "a" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    assert told(pictures)[0].startswith("PRE004 data: ")
+    assert "no such folder" in told(tmp_path / "gone")[0]
+    assert "no dataset; give --data FOLDER" in told(None)[0]
+
+
+def test_labels_stay_strings_and_the_fingerprint_follows_the_content(pictures: Path) -> None:
+    (pictures / "train" / "a").rename(pictures / "train" / "007")
+    (pictures / "val" / "a").rename(pictures / "val" / "007")
+    data = classified.read(pictures)
+    assert data.classes == ("007", "b")
+    before = data.fingerprint()
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(pictures / "train" / "b" / "0.png")
+    assert classified.read(pictures).fingerprint() != before
+
+
+def test_a_split_without_images_is_named(tmp_path: Path) -> None:
+    for place in ("train/a", "val/a"):
+        (tmp_path / place).mkdir(parents=True)
+    with pytest.raises(InputError, match="train: no images"):
+        classified.read(tmp_path)
