@@ -50,9 +50,7 @@ class Model(Strict):
 class Data(Strict):
     """The images and labels."""
 
-    path: Path | None = Field(
-        None, description="data.yaml, Pascal-VOC or train/CLASS/... folder; never written to"
-    )
+    path: Path | None = Field(None, description="data.yaml, Pascal-VOC or train/CLASS/... folder; never written to")
 
 
 class Ema(Strict):
