@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from deploytk.worker import Listener
 
 #: word after `train` -> (module:command, the line that help shows). Any other word is a profile.
-BELOW: dict[str, tuple[str, str]] = {}
+BELOW: dict[str, tuple[str, str]] = {
+    "sweep-lr": ("deploytk.cli.train_sweep:sweep_lr", "Try several learning rates, and say which to take."),
+    "crossover": ("deploytk.cli.train_crossover:crossover", "Look for a better model in a run's kept checkpoints."),
+}
 
 
 class ProfileOrWord(click.Command):

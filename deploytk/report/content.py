@@ -25,13 +25,14 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 from deploytk.report.content_optimize import optimize_block
 from deploytk.report.content_parity import agreement_block
+from deploytk.report.content_search import crossover_block, sweep_block
 from deploytk.report.content_training import train_block
 
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "data_check", "diagnosis", "diff", "ladder", "load", "matrix",
-        "npu", "optimize", "parity", "ratio", "skipped", "train",
+        "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff", "ladder", "load",
+        "matrix", "npu", "optimize", "parity", "ratio", "skipped", "sweep", "train",
     }
 )  # fmt: skip
 
@@ -59,6 +60,8 @@ def blocks(report: Report) -> list[Block]:
         *budget_block(report),
         *ratio_block(report),
         *compare_block(report),
+        *sweep_block(report),
+        *crossover_block(report),
         *matrix_block(report),
         *models_block(report),
         *ladder_block(report),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def matrix(
     out: Path,
     *,
     jobs: int = 1,
-    how: How = "auto",
+    how: How | Mapping[str, How] = "auto",
     listen: Callable[[str], Listener] | None = None,
     findings: Sequence[Finding] = (),
 ) -> Report:
@@ -41,7 +41,8 @@ def matrix(
 
     Args:
         jobs: how many are trained side by side.
-        how: of those that were begun before; auto skips what is finished and goes on with what was cut off.
+        how: of those that were begun before, for all or by name; auto skips what is finished and goes on with what
+            was cut off.
         listen: gives the listener of the variant with a name.
         findings: what is known already, for the report.
 
@@ -65,7 +66,7 @@ def matrix(
     return report
 
 
-def _ready(variants: Sequence[Variant], out: Path, how: How) -> dict[str, How]:
+def _ready(variants: Sequence[Variant], out: Path, how: How | Mapping[str, How]) -> dict[str, How]:
     """How each variant is begun, once all of them can be.
 
     Raises:
@@ -76,7 +77,8 @@ def _ready(variants: Sequence[Variant], out: Path, how: How) -> dict[str, How]:
     ways: dict[str, How] = {}
     for variant in variants:
         try:
-            ways[variant.name] = _way(variant, RunFolder(out / variant.name), how)
+            own = how if isinstance(how, str) else how[variant.name]
+            ways[variant.name] = _way(variant, RunFolder(out / variant.name), own)
         except (InputError, MissingDependency) as error:
             kinds.append(MissingDependency if isinstance(error, MissingDependency) else InputError)
             for reason in error.reasons:

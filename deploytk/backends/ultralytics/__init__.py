@@ -36,6 +36,7 @@ _FUNCTIONS = {
     "train_segment": "training",
     "finish_training": "finishing",
     "finetune_quantized": "finetuning",
+    "evaluator": "evaluating",
     "describe": "checkpoint",
     "adopt": "checkpoint",
     "onnx_from_checkpoint": "exporting",

@@ -49,7 +49,7 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     backbone = network.backbone_layers(wanted.model.arch, wanted.model.scale)
     counted = activations.require(model, backbone, kinds, slope, f"the checkpoint of epoch {best.epoch}")
     closing.refuse_dead(model.state_dict(), f"epoch {best.epoch}")
-    _write_model(wanted, folder, view, model)
+    write_model(wanted, view, model, folder / "model.pt")
     _write_for_ultralytics(wanted, folder, view, model)
     summary = _summary(wanted, folder, view, shelf, best, counted)
     write_json(folder / "training_summary.json", summary)
@@ -59,17 +59,24 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
 
 def network_of(wanted: Profile, view: View, path: Path) -> nn.Module:
     """The network of a profile with the moving average that a checkpoint holds: float32, eval."""
+    model = fresh_network(wanted, view)
+    model.load_state_dict(snapshots.load(path)["ema"])
+    return model.float().eval()
+
+
+def fresh_network(wanted: Profile, view: View) -> nn.Module:
+    """The network of a profile for the classes of its dataset, with whatever weights."""
     activation = wanted.model.activation
     classes = view.data.classes
     model = network.build(
         wanted.model.arch, wanted.model.scale, len(classes), activation.expected(), activation.negative_slope
     )
-    model.load_state_dict(snapshots.load(path)["ema"])
     model.names = dict(enumerate(classes))
-    return model.float().eval()
+    return model
 
 
-def _write_model(wanted: Profile, folder: Path, view: View, model: nn.Module) -> None:
+def write_model(wanted: Profile, view: View, model: nn.Module, path: Path) -> None:
+    """Write the network as a model.pt: tensors and plain values only, proved to give the same when it is reopened."""
     told = checkpoint.pack(
         model,
         arch=wanted.model.arch,
@@ -80,7 +87,7 @@ def _write_model(wanted: Profile, folder: Path, view: View, model: nn.Module) ->
         data=view.fingerprint,
         seed=wanted.train.seed,
     )
-    checkpoint.write(told, folder / "model.pt", like=model)
+    checkpoint.write(told, path, like=model)
 
 
 def _write_for_ultralytics(wanted: Profile, folder: Path, view: View, model: nn.Module) -> None:

@@ -24,6 +24,7 @@ _image_open = Image.open
 # Its logger keeps the stream it finds here; our stdout belongs to results.
 with contextlib.redirect_stdout(sys.stderr):
     from ultralytics import __version__
+    from ultralytics.cfg import get_cfg
     from ultralytics.data import build_yolo_dataset
     from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
     from ultralytics.nn.modules import Conv, ConvTranspose, Detect, RepConv
@@ -53,6 +54,7 @@ __all__ = [
     "__version__",
     "box_iou",
     "build_yolo_dataset",
+    "get_cfg",
     "non_max_suppression",
     "unwrap_model",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +35,29 @@ def score(predict: Predict, profile: dict[str, Any], checkpoint: Path, run: str 
     told, view, size = checkpoints.payload(checkpoint), view_of(profile, run), profile["train"]["imgsz"]
     if tuple(told["names"]) != view.data.classes:
         raise InputError(f"{checkpoint}: was trained on {told['names']}, the dataset has {list(view.data.classes)}")
-    samples = view.data.splits["val"]
+    return measured(predict, view.data.splits["val"], told["names"], size, view.folder)
+
+
+def measured(
+    predict: Predict, samples: Sequence[Sample], names: Sequence[str], size: int, folder: Path
+) -> dict[str, float]:
+    """The same of any images, at an input size of `size` pixels.
+
+    Args:
+        folder: where the library may write.
+    """
     most = max(_MOST, *(len(s.boxes) for s in samples))
-    metrics = DetMetrics(names=dict(enumerate(told["names"])))
-    matcher = DetectionValidator(save_dir=view.folder, args={"task": "detect", "plots": False, "imgsz": size})
-    for number, (found, truth) in enumerate(_results(predict, samples, told["nc"], size, most)):
+    metrics = DetMetrics(names=dict(enumerate(names)))
+    matcher = DetectionValidator(save_dir=folder, args={"task": "detect", "plots": False, "imgsz": size})
+    for number, (found, truth) in enumerate(_results(predict, samples, len(names), size, most)):
         metrics.update_stats(_outcome(matcher, found, truth, str(number)))
-    metrics.process(save_dir=view.folder, plot=False)
+    metrics.process(save_dir=folder, plot=False)
     precision, recall, map50, map95 = (float(v) for v in metrics.mean_results())
     return {"mAP50": map50, "mAP50_95": map95, "precision": precision, "recall": recall}
 
 
 def _results(
-    predict: Predict, samples: tuple[Sample, ...], nc: int, size: int, most: int
+    predict: Predict, samples: Sequence[Sample], nc: int, size: int, most: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Per image: what was found (x1 y1 x2 y2 confidence class) and what is there (class x1 y1 x2 y2), in pixels."""
     for start in range(0, len(samples), _BATCH):

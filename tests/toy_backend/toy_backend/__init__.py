@@ -14,6 +14,7 @@ _FUNCTIONS = {
     "train_segment": "training",
     "finish_training": "finishing",
     "checkpoint_tensors": "network",
+    "evaluator": "evaluating",
     "describe": "network",
 }
 
