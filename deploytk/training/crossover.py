@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from deploytk.errors import InputError
 from deploytk.training.averaging import Weights
@@ -17,6 +17,7 @@ from deploytk.training.sweetspots import Spot
 MARGIN = 0.001
 
 Part = Literal["choosing", "held_out"]
+Sample = TypeVar("Sample")
 
 
 class Evaluator(Protocol):
@@ -53,6 +54,15 @@ def halves(count: int, seed: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     random.Random(seed).shuffle(order)
     middle = (count + 1) // 2
     return tuple(sorted(order[:middle])), tuple(sorted(order[middle:]))
+
+
+def divided(val: Sequence[Sample], test: Sequence[Sample], seed: int) -> tuple[dict[Part, list[Sample]], str]:
+    """(what to choose by and what is held out, where both are from): validation and test, or halves of validation."""
+    if test:
+        return {"choosing": list(val), "held_out": list(test)}, "the validation split, and the test split"
+    choosing, held_out = halves(len(val), seed)
+    parts: dict[Part, list[Sample]] = {"choosing": [val[i] for i in choosing], "held_out": [val[i] for i in held_out]}
+    return parts, f"two halves of the validation split, drawn with seed {seed}"
 
 
 _RANGE = re.compile(r"(.*?)(\d+)-(\d+)$")

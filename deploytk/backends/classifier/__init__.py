@@ -27,6 +27,7 @@ _FUNCTIONS = {
     "train_segment": "training",
     "finish_training": "finishing",
     "describe": "checkpoint",
+    "evaluator": "evaluating",
 }
 
 __getattr__ = plugins.lazily(__name__, _FUNCTIONS)

@@ -39,7 +39,7 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     where = f"the checkpoint of epoch {best.epoch}"
     counted = network.require(model, activation.kind, activation.negative_slope, where)
     closing.refuse_dead(model.state_dict(), f"epoch {best.epoch}")
-    _write(wanted, data, model, folder / "model.pt")
+    write_model(wanted, data, model, folder / "model.pt")
     summary = _summary(wanted, folder, data, shelf, best, counted)
     write_json(folder / "training_summary.json", summary)
     reporting.write(folder, summary)
@@ -48,15 +48,21 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
 
 def network_of(wanted: Profile, data: Classified, path: Path) -> nn.Module:
     """The network of a profile with the moving average that a checkpoint holds: float32, eval."""
-    activation = wanted.model.activation
-    model = network.build(
-        wanted.model.arch, len(data.classes), activation.kind, activation.negative_slope, imgsz=wanted.train.imgsz
-    )
+    model = fresh_network(wanted, data)
     model.load_state_dict(snapshots.load(path)["ema"])
     return model.float().eval()
 
 
-def _write(wanted: Profile, data: Classified, model: nn.Module, path: Path) -> None:
+def fresh_network(wanted: Profile, data: Classified) -> nn.Module:
+    """The network of a profile with random weights."""
+    activation = wanted.model.activation
+    return network.build(
+        wanted.model.arch, len(data.classes), activation.kind, activation.negative_slope, imgsz=wanted.train.imgsz
+    )
+
+
+def write_model(wanted: Profile, data: Classified, model: nn.Module, path: Path) -> None:
+    """Write a model.pt."""
     told = {
         "arch": wanted.model.arch,
         "names": list(data.classes),

@@ -81,3 +81,10 @@ def sections(model: nn.Module) -> list[list[nn.Parameter]]:
     head = [p for p in model.get_classifier().parameters() if p.requires_grad]
     own = {id(p) for p in head}
     return [head, [p for p in model.parameters() if p.requires_grad and id(p) not in own]]
+
+
+def modules(model: nn.Module) -> dict[str, list[str]]:
+    """The names that the tensors of the backbone and of the head begin with."""
+    last = model.get_classifier()
+    head = next(name for name, module in model.named_modules() if module is last)
+    return {"backbone": [name for name, _ in model.named_children() if name != head.split(".")[0]], "head": [head]}

@@ -68,6 +68,12 @@ def last(run: Path, wanted: Profile) -> dict[str, Any]:
     return snapshots.load(shelf.path(shelf.last))
 
 
+def _best(run: Path, wanted: Profile) -> str:
+    best = Shelf(Folder(run=run).checkpoints, wanted.keep).best
+    assert best is not None and best.file
+    return best.file
+
+
 def test_it_learns_and_its_checkpoint_opens_without_a_pickle(pictures: Path, tmp_path: Path) -> None:
     wanted = profile(pictures, train={"epochs": 12, "rdrop": 0.5, "label_smoothing": 0.1, "layer_lr": 0.5})
     assert trained(wanted, tmp_path).status == "done"
@@ -77,6 +83,13 @@ def test_it_learns_and_its_checkpoint_opens_without_a_pickle(pictures: Path, tmp
     assert (told["arch"], told["classes"]) == ("mobilenetv3_small_050", ["007", "blue", "green"])
     assert summary["activations"]["network"].keys() == {"relu"}
     assert (tmp_path / "training_report.md").is_file() and (tmp_path / "curves.png").is_file()
+    evaluator = backend.evaluator(wanted.model_dump(mode="json", by_alias=True), str(tmp_path))
+    best = evaluator.weights(Shelf(Folder(run=tmp_path).checkpoints, wanted.keep).folder / _best(tmp_path, wanted))
+    assert sorted(evaluator.modules()) == ["backbone", "head"]
+    assert 0.0 <= evaluator.score(evaluator.settled(best), "held_out") <= 1.0
+    evaluator.write(best, tmp_path / "again.pt")
+    again, kept = (checkpoint.payload(tmp_path / name)["state_dict"] for name in ("again.pt", "model.pt"))
+    assert all(torch.equal(again[name], kept[name]) for name in kept)
     rebuilt = checkpoint.rebuild(checkpoint.payload(tmp_path / "model.pt"))
     assert rebuilt(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
 

@@ -73,7 +73,7 @@ def test_it_predicts_what_the_exported_model_does(
     home: Path, evaluator: DetectorEvaluator, checkpoints: list[Path]
 ) -> None:
     best = json.loads((home / "run" / "training_summary.json").read_text())["best_epoch"]
-    evaluator._load(evaluator.weights(checkpoints[best - 1]))
+    evaluator.load(evaluator.weights(checkpoints[best - 1]))
     batch = np.random.default_rng(0).random((2, 3, 64, 64), dtype=np.float32)
     model = home / "run" / "model.pt"
     expected = inference.decode(inference.torch_predictor(model)(batch), model)
