@@ -57,6 +57,8 @@ def require_target(profile: Profile) -> None:
     target = profile.export.target
     if target not in EXPORTERS:
         raise InputError(plugins.unknown("target", target, EXPORTERS))
+    if not getattr(plugins.load("backends", profile.backend), "EXPORTS", True):
+        raise InputError(f"backend {profile.backend}: its models are trained, but not exported yet; nothing was written")
     if precision_of(profile) not in PRECISIONS[target]:
         known = " or ".join(PRECISIONS[target])
         raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")

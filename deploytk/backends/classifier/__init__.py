@@ -10,6 +10,9 @@ from deploytk import plugins
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("timm", "torch", "torchvision", "opencv-python")
 
+#: Only trained so far: export, INT8 and bench of classifiers are to come.
+EXPORTS = False
+
 #: The metric that trainings are compared by.
 PRIMARY = "top1"
 

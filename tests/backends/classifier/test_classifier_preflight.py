@@ -85,3 +85,8 @@ def test_a_split_without_images_is_named(tmp_path: Path) -> None:
         (tmp_path / place).mkdir(parents=True)
     with pytest.raises(InputError, match="train: no images"):
         classified.read(tmp_path)
+
+
+def test_an_export_is_refused_in_one_sentence() -> None:
+    with pytest.raises(InputError, match="backend classifier: its models are trained, but not exported yet"):
+        require_target(Profile.model_validate({"name": "p", "backend": "classifier"}))
