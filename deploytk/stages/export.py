@@ -58,7 +58,7 @@ def require_target(profile: Profile) -> None:
     if target not in EXPORTERS:
         raise InputError(plugins.unknown("target", target, EXPORTERS))
     if not getattr(plugins.load("backends", profile.backend), "EXPORTS", True):
-        raise InputError(f"backend {profile.backend}: its models are trained, but not exported yet; nothing was written")
+        raise InputError(f"backend {profile.backend}: its models are trained, but not exported yet")
     if precision_of(profile) not in PRECISIONS[target]:
         known = " or ".join(PRECISIONS[target])
         raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")

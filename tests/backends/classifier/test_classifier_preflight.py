@@ -14,6 +14,7 @@ from deploytk.backends import classifier as backend
 from deploytk.data import classified
 from deploytk.errors import InputError
 from deploytk.profile import Profile
+from deploytk.stages.export import require_target
 
 
 @pytest.fixture
