@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import segments_here
 from PIL import Image
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
@@ -17,10 +18,9 @@ from deploytk.backends import ultralytics as backend  # noqa: E402
 from deploytk.backends.ultralytics.segment_trainer import SegmentTrainer  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
 from deploytk.training.loop import snapshots  # noqa: E402
-from deploytk.training.segments import Outcome, Segment, as_dict, outcome_from  # noqa: E402
+from deploytk.training.segments import Segment, as_dict  # noqa: E402
 from deploytk.training.shelf import Shelf  # noqa: E402
 from deploytk.training.state import Folder, State  # noqa: E402
-from deploytk.training.supervisor import Job, supervise  # noqa: E402
 
 pytestmark = pytest.mark.e2e
 
@@ -50,15 +50,8 @@ def profile(data: Path, **sections: Any) -> Profile:
 
 
 def trained(wanted: Profile, run: Path) -> State:
-    """The state at the end of a training whose segments all run in this process."""
-
-    def launch(segment: Segment, _number: int) -> Outcome:
-        told = wanted.model_dump(mode="json", by_alias=True)
-        return outcome_from(backend.train_segment(told, str(run), as_dict(segment)))
-
-    (run / "training").mkdir(parents=True, exist_ok=True)
-    job = Job(profile=wanted, folder=Folder(run=run), launch=launch, tell=lambda *_args, **_fields: None)
-    return supervise(job, State(key="k", status="running"))
+    """The state at the end of a training in this process."""
+    return segments_here.trained(backend, wanted, run)
 
 
 def endings(state: State) -> list[str]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploytk.data.checks.__main__ import table, with_table
+from deploytk.data.checks.__main__ import table
 from deploytk.data.checks.rules import RULES
+from deploytk.report import rule_table
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "data-check.md"
 
 
 def test_the_page_has_the_rules_as_they_are() -> None:
     page = PAGE.read_text(encoding="utf-8")
-    assert with_table(page) == page, "run: python -m deploytk.data.checks docs/data-check.md"
+    assert rule_table.with_table(page, table()) == page, "run: python -m deploytk.data.checks docs/data-check.md"
     assert table() in page
 
 
