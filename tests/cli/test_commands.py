@@ -43,8 +43,9 @@ def test_every_option_of_a_readme_command_exists() -> None:
         if line[0] not in COMMANDS:
             continue
         known = deploytk(line[0], "--help").stdout
-        if "COMMAND [ARGS]" in known:
-            known += deploytk(line[0], line[1].split()[0], "--help").stdout
+        below = next(iter(line[1].split()), "")
+        if "COMMAND [ARGS]" in known or f"{line[0]} {below} " in known:
+            known += deploytk(line[0], below, "--help").stdout
         for option in re.findall(r"(--[a-z-]+)", line[1].split("#")[0]):
             assert option in known, f"deploytk {line[0]} has no {option}"
 
