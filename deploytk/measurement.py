@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from deploytk import usage
 
 Status = Literal["ok", "crash", "oom", "timeout", "fixed_batch", "bad_output", "not_run"]
 
@@ -32,7 +33,7 @@ class Machine:
 
         return Machine(
             cpu=_cpu_name(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            cores=usage.cores(),
             memory_gib=round(psutil.virtual_memory().total / 2**30, 1),
             system=f"{platform.system()} {platform.release()} {platform.machine()}",
             python=platform.python_version(),

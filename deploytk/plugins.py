@@ -76,10 +76,10 @@ def names(table: str) -> list[str]:
     return sorted(found | set(TABLES[table]))
 
 
-def missing(error: ModuleNotFoundError) -> MissingDependency:
-    """The one line that says which extra brings the library that could not be imported."""
+def missing(error: ModuleNotFoundError, extra: str | None = None) -> MissingDependency:
+    """The one line that says which extra brings the library that could not be imported; `extra` where that is known."""
     library = (error.name or "").split(".")[0]
-    extra = EXTRAS.get(library)
+    extra = extra or EXTRAS.get(library)
     how = f"pip install 'deploytk[{extra}]'" if extra else f"pip install {library}"
     return MissingDependency(f"{library} is not installed. Install it with: {how}")
 

@@ -18,6 +18,11 @@ _RAPL = Path("/sys/class/powercap")
 _TICK_MS = 1000.0 / (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
 
 
+def cores() -> int:
+    """How many cores this process may use: a container or taskset can allow fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True, kw_only=True)
 class Usage:
     """Counters at one moment; the difference of two says what happened between them."""

@@ -18,11 +18,11 @@ def error(rule: str, where: str, message: str, fix: str = "") -> Finding:
     return Finding(rule=rule, severity="error", where=where, message=message, fix=fix)
 
 
-def libraries(names: Sequence[str]) -> list[Finding]:
+def libraries(names: Sequence[str], extra: str) -> list[Finding]:
     """An error where one of them is not installed: they come with one extra, so that one line says all."""
     gone = [name for name in names if importlib.util.find_spec(name) is None]
     return [
-        error("PRE001", "environment", plugins.missing(ModuleNotFoundError(f"no {name}", name=name)).message)
+        error("PRE001", "environment", plugins.missing(ModuleNotFoundError(name=name), extra).message)
         for name in gone[:1]
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -12,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
+from deploytk import usage
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
 from deploytk.graphs import litert as graphs
@@ -67,7 +67,7 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
         raise InputError(
             f"{path}: compiled by Vela for an Ethos-U, so no host can run it; give the INT8 model from before Vela"
         )
-    count = threads or _cores()
+    count = threads or usage.cores()
     details = _details(graph, count)
     own = _own_batch(graph)
     if batch is None or batch == own:
@@ -173,10 +173,6 @@ def _provider(interpreter: Interpreter) -> str:
     # LiteRT has no public way to ask; a delegate's share of the graph shows up as one operator named DELEGATE.
     delegated = any(op["op_name"] == "DELEGATE" for op in interpreter._get_ops_details())
     return "XNNPACK" if delegated else "reference"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _specs(details: list[dict[str, Any]]) -> tuple[list[int], tuple[TensorSpec, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from statistics import median
@@ -10,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from deploytk import ratio
+from deploytk import ratio, usage
 from deploytk.budget import Budget
 from deploytk.errors import InputError
 from deploytk.stages.bench_point import Point
@@ -23,7 +22,7 @@ _WORTH = 1.03
 
 def candidates() -> list[int]:
     """1, 2, 4 ... up to the cores of this process, and the number of physical ones."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usage.cores()
     doubling = [2**i for i in range(cores.bit_length()) if 2**i <= cores]
     physical = min(cores, psutil.cpu_count(logical=False) or cores)
     return sorted({*doubling, physical, cores})

@@ -8,9 +8,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from deploytk import usage
 from deploytk.artifact import versions_of
 from deploytk.budget import Verdict
-from deploytk.data.checks import cleaning, image_checks, looking
+from deploytk.data.checks import cleaning, image_checks
 from deploytk.data.checks.cleaning import Cleaned
 from deploytk.data.checks.looking import Listener
 from deploytk.data.checks.rules import NoLabelFor, Problem
@@ -49,7 +50,7 @@ def check(
     """
     if fix is not None:
         cleaning.require_new(fix)
-    found = survey(path, imgsz=imgsz, deep=deep, jobs=jobs or looking.cores(), listen=listen)
+    found = survey(path, imgsz=imgsz, deep=deep, jobs=jobs or usage.cores(), listen=listen)
     cleaned = cleaning.clean(found, fix, listen) if fix is not None else None
     report = _report(found, imgsz=imgsz, deep=deep, cleaned=cleaned)
     if out is not None:
@@ -159,7 +160,7 @@ def _notes(found: Survey, deep: bool) -> Iterator[str]:
     elif not image_checks.strict_decoder() and any(each.kind == "JPEG" for each in found.looks.values()):
         yield (
             "simplejpeg is not installed: changed bytes and blocks of zeros within a JPEG were not looked for "
-            "(pip install simplejpeg)"
+            "(pip install 'deploytk[data]')"
         )
 
 

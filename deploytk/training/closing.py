@@ -16,7 +16,7 @@ from deploytk.training.shelf import Entry, Shelf
 _ADVICE = "lower lr0 ten times, or raise warmup_epochs"
 
 
-def best_of(shelf: Shelf) -> Entry:
+def require_best(shelf: Shelf) -> Entry:
     """The epoch whose weights become the model.
 
     Raises:

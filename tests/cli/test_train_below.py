@@ -14,17 +14,9 @@ from click.testing import CliRunner
 
 from deploytk.cli.main import cli
 
+pytestmark = pytest.mark.usefixtures("here")
 Faults = Callable[[str], None]
 PROFILE = "name: tiny\nbackend: toy\ntrain: {epochs: 6, imgsz: 64, batch: 16, device: cpu}\n"
-
-
-@pytest.fixture(autouse=True)
-def here(toy: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a profile of the toy backend in it."""
-    toy("")
-    (tmp_path / "tiny.yaml").write_text(PROFILE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def deploytk(*args: str) -> tuple[int, dict[str, Any]]:

@@ -26,15 +26,6 @@ Faults = Callable[[str], None]
 PROFILE = "name: tiny\nbackend: toy\ntrain: {epochs: 6, imgsz: 64, batch: 16, lr0: 0.005, device: cpu}\n"
 
 
-@pytest.fixture
-def here(toy: Faults, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a profile of the toy backend in it."""
-    toy("")
-    (tmp_path / "tiny.yaml").write_text(PROFILE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def deploytk(*args: str) -> tuple[int, dict[str, Any]]:
     done = CliRunner().invoke(cli, [*args, "--json"])
     return done.exit_code, json.loads(done.stdout.strip().splitlines()[-1])

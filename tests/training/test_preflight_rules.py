@@ -20,7 +20,7 @@ from deploytk.training.preflight.rules import RULES, scaler_problem
 
 A100 = Gpu(index=0, name="A100", total_mib=40_000, free_mib=39_000, capability=(8, 0))
 T4 = Gpu(index=0, name="T4", total_mib=16_000, free_mib=15_000, capability=(7, 5))
-DETECTOR = frozenset({"ema", "label_smoothing", "layer_lr", "resize", "clip_norm", "precision"})
+DETECTOR = backend.TECHNIQUES
 
 
 def context(profile: dict[str, Any] | None = None, **known: Any) -> Context:

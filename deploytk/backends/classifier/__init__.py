@@ -16,9 +16,9 @@ EXPORTS = False
 #: The metric that trainings are compared by.
 PRIMARY = "top1"
 
-#: The switches of a profile's training that a classifier has: all of them.
+#: The switches of a profile's training that a classifier has. Mosaics and warming biases are for detectors.
 TECHNIQUES = frozenset(
-    {"ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "clip_norm", "precision"}
+    {"ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "clip_norm", "precision", "fliplr"}
 )  # fmt: skip
 
 #: The names by which milestones and phase rules may call what a classifier is measured by.

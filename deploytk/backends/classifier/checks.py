@@ -22,7 +22,7 @@ _NAMED = 5
 
 def preflight(profile: Profile) -> list[Finding]:
     """What is wrong with a profile, its data and this machine; every image is decoded once. Nothing is written."""
-    missing = checks.libraries(_LIBRARIES)
+    missing = checks.libraries(_LIBRARIES, "classifier")
     found = [*missing, *_model(profile, known=not missing), *checks.learning_rate(profile), *checks.device(profile)]
     try:
         data = classified.read(data_path(profile))

@@ -32,7 +32,7 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     wanted, folder = Profile.model_validate(profile), Path(run)
     worker.emit(event="phase", phase="finish")
     shelf = Shelf(Folder(run=folder).checkpoints, wanted.keep)
-    best = closing.best_of(shelf)
+    best = closing.require_best(shelf)
     data = classified.read(data_path(wanted))
     model = network_of(wanted, data, shelf.path(best))
     activation = wanted.model.activation

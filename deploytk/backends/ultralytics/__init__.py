@@ -15,7 +15,12 @@ DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 PRIMARY = "mAP50_95"
 
 #: The switches of a profile's training that a detector has. R-Drop and dropout are for classifiers.
-TECHNIQUES = frozenset({"ema", "label_smoothing", "layer_lr", "resize", "clip_norm", "precision"})
+TECHNIQUES = frozenset(
+    {
+        "ema", "label_smoothing", "layer_lr", "resize", "clip_norm", "precision", "mosaic", "close_mosaic", "fliplr",
+        "warmup_bias_lr",
+    }
+)  # fmt: skip
 
 #: The names by which milestones and phase rules may call what a detector is measured by.
 METRICS = frozenset(

@@ -20,7 +20,7 @@ _LIBRARIES = ("torch", "torchvision", "ultralytics", "cv2")
 def preflight(profile: Profile) -> list[Finding]:
     """What is wrong with a profile, its data and this machine; every image is decoded once. Nothing is written."""
     found = [
-        *checks.libraries(_LIBRARIES),
+        *checks.libraries(_LIBRARIES, "yolo"),
         *_model_findings(profile),
         *checks.learning_rate(profile),
         *checks.device(profile),

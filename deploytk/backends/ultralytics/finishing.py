@@ -42,7 +42,7 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     wanted, folder = Profile.model_validate(profile), Path(run).resolve()
     worker.emit(event="phase", phase="finish")
     shelf = Shelf(Folder(run=folder).checkpoints, wanted.keep)
-    best = closing.best_of(shelf)
+    best = closing.require_best(shelf)
     view = view_of(profile, folder)
     model = network_of(wanted, view, shelf.path(best))
     kinds, slope = wanted.model.activation.expected(), wanted.model.activation.negative_slope

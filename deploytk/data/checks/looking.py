@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +23,6 @@ Listener = Callable[[dict[str, Any]], None]
 _BATCH = 32
 #: Starting processes takes longer than decoding so few images.
 _FEW = 48
-
-
-def cores() -> int:
-    """How many processes may run at once on this machine."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def look_at(images: Sequence[Path], *, deep: bool, jobs: int, listen: Listener) -> dict[Path, Looked]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +13,7 @@ import numpy as np
 from ai_edge_quantizer import quantizer
 from ai_edge_quantizer import recipe as recipes
 
-from deploytk import worker
+from deploytk import usage, worker
 from deploytk.errors import DeploytkError, InputError
 from deploytk.graphs import litert
 from deploytk.recipe import Recipe
@@ -115,7 +114,7 @@ def _quantized(model: Path, seen: _Seen, feeds: Iterator[np.ndarray], out: Path,
         warnings.filterwarnings("ignore", message=".*experimental_preserve_all_tensors")
         warnings.filterwarnings("ignore", message="invalid value encountered in cast")
         for feed in feeds:
-            observed.add(tool.calibrate({signature: [{argument: feed}]}, num_threads=_cores()))
+            observed.add(tool.calibrate({signature: [{argument: feed}]}, num_threads=usage.cores()))
             worker.emit(done=seen.count, text=f"calibrated on {seen.count} images")
         if not observed.first:
             raise InputError("calibration needs real inputs and was given none; check the profile's data")
@@ -145,7 +144,3 @@ def _entry(model: Path) -> tuple[str, str]:
     if len(signatures) != 1 or len(signatures[0].inputs) != 1:
         raise InputError(f"{model}: calibration needs a model with one signature and one input")
     return signatures[0].signatureKey.decode(), signatures[0].inputs[0].name.decode()
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from deploytk import usage
 from deploytk.profile import Profile
 from deploytk.training import deaths
 
@@ -58,7 +58,7 @@ class Context:
             techniques=frozenset(getattr(backend, "TECHNIQUES", ())),
             metrics=frozenset(getattr(backend, "METRICS", ())),
             versions=_versions(),
-            cores=_cores(),
+            cores=usage.cores(),
             memory_mib=_memory_mib(),
             disk_free=float(deaths.free_bytes(run)),
             shm_free=float(shutil.disk_usage("/dev/shm").free) if Path("/dev/shm").is_dir() else None,
@@ -127,10 +127,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_mib() -> float:

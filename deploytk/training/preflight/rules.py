@@ -118,7 +118,10 @@ class Techniques(Rule):
     def check(context: Context) -> Iterator[Said]:
         """A switch that nothing listens to (Ultralytics drops label_smoothing with a line in its log)."""
         train, plain = context.profile.train, type(context.profile.train)()
-        names = ("precision", "clip_norm", "ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize")
+        names = (
+            "precision", "clip_norm", "ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "mosaic",
+            "close_mosaic", "fliplr", "warmup_bias_lr",
+        )  # fmt: skip
         for name in names:
             if getattr(train, name) != getattr(plain, name) and name not in context.techniques:
                 has = ", ".join(sorted(context.techniques)) or "none"

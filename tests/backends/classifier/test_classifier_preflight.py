@@ -10,11 +10,16 @@ from PIL import Image
 
 pytest.importorskip("timm", reason="timm is not installed")
 
+from deploytk.backends import checks
 from deploytk.backends import classifier as backend
+from deploytk.budget import Budget
 from deploytk.data import classified
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.stages.export import require_target
+from deploytk.stages.optimize import Ask, optimize
+from deploytk.stages.run_folder import RunFolder
+from deploytk.training.preflight import quick
 
 
 @pytest.fixture
@@ -91,3 +96,20 @@ def test_a_split_without_images_is_named(tmp_path: Path) -> None:
 def test_an_export_is_refused_in_one_sentence() -> None:
     with pytest.raises(InputError, match="backend classifier: its models are trained, but not exported yet"):
         require_target(Profile.model_validate({"name": "p", "backend": "classifier"}))
+
+
+def test_a_search_for_a_deployment_is_refused_as_well(tmp_path: Path) -> None:
+    ask = Ask(budget=Budget())
+    with pytest.raises(InputError, match="not exported yet"):
+        optimize(RunFolder(tmp_path), Profile.model_validate({"name": "p", "backend": "classifier"}), ask)
+
+
+def test_switches_of_detectors_are_no_classifiers(tmp_path: Path) -> None:
+    told = {"name": "p", "backend": "classifier", "train": {"mosaic": 0.5, "fliplr": 0.0, "warmup_bias_lr": 0.1}}
+    found = [f for f in quick(Profile.model_validate(told), tmp_path, backend) if f.rule == "PRE015"]
+    assert [f.where for f in found] == ["train.mosaic", "train.warmup_bias_lr"]
+
+
+def test_a_missing_library_names_the_extra_of_classifiers() -> None:
+    (found,) = checks.libraries(["no_such_library_of_torch"], "classifier")
+    assert "deploytk[classifier]" in found.message
