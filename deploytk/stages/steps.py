@@ -32,6 +32,14 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     return summary
 
 
+def report_training(profile: dict[str, Any], run: str) -> None:
+    """Write the report and the curves of a training that has no summary: it failed."""
+    from deploytk.training import reporting
+
+    told = {"name": profile["name"], "training": {"epochs": profile["train"]["epochs"]}}
+    reporting.write(Path(run), {**told, "model": profile["model"]})
+
+
 def onnx_from_checkpoint(backend: str, checkpoint: str, out: str, opset: int, imgsz: int) -> None:
     """Write the ONNX of a checkpoint, for images of `imgsz` pixels."""
     plugins.load("backends", backend).onnx_from_checkpoint(Path(checkpoint), Path(out), opset, imgsz=imgsz)

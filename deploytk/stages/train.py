@@ -102,6 +102,8 @@ def _trained(
             train_errors.refused(run, profile, refused)
             raise
     if state.status == "failed":
+        if len(state.steps) > before:  # else it is told again, and is drawn already
+            train_errors.draw(run, profile)
         raise train_errors.failed(run, profile, state)
     made = _finished(profile, run, wanted, state, listen)
     new = state.steps[before:]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from deploytk import worker
 from deploytk.errors import DeploytkError, StepFailed, TrainingFailed
 from deploytk.files import write_text
 from deploytk.profile import Profile
@@ -15,6 +16,7 @@ from deploytk.training.shelf import Shelf
 from deploytk.training.state import Folder, State
 
 _TAIL = 200
+_DRAWING_S = 120.0
 _DIED = "the last process that died:"
 
 
@@ -50,6 +52,15 @@ def failed(run: RunFolder, profile: Profile, state: State) -> TrainingFailed:
     _keep(path, "\n".join(told) + "\n")
     reasons = (*reasons[:2], f"{reasons[2]}; all of it: {path}")
     return TrainingFailed("\n".join(reasons), reasons=reasons)
+
+
+def draw(run: RunFolder, profile: Profile) -> None:
+    """Write the report and the curves; what goes wrong with them must not hide why the training failed."""
+    told = {"profile": profile.model_dump(mode="json", by_alias=True), "run": str(run.path)}
+    with contextlib.suppress(DeploytkError, OSError):
+        worker.call(
+            "deploytk.stages.steps:report_training", told, logs=run.logs, name="train_report", timeout_s=_DRAWING_S
+        )
 
 
 def _story(path: Path) -> str:

@@ -132,10 +132,10 @@ def test_faults_on_the_way_are_counted(toy: Faults, tmp_path: Path) -> None:
 
 
 def test_axes_that_the_training_does_not_heed_are_found_out(tmp_path: Path) -> None:
-    report = trained(tmp_path / "out", "train.mosaic=0.5,1.0")
+    report = trained(tmp_path / "out", "train.warmup_epochs=1,2")
     assert {(f.rule, f.where, f.message.split(":")[0]) for f in report.findings} == {
-        ("CMP001", "toy-mosaic-0.5 and toy-mosaic-1.0", "identical metrics"),
-        ("CMP001", "toy-mosaic-0.5 and toy-mosaic-1.0", "identical weights"),
+        ("CMP001", "toy-warmup_epochs-1 and toy-warmup_epochs-2", "identical metrics"),
+        ("CMP001", "toy-warmup_epochs-1 and toy-warmup_epochs-2", "identical weights"),
     }
 
 

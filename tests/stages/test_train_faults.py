@@ -131,6 +131,9 @@ def test_nan_to_the_end_is_exit_7_with_what_is_kept(calm: Faults, tmp_path: Path
     assert "everything up to epoch 3" in error.reasons[1]
     assert "lr x 0.001" in (tmp_path / "run" / "errors" / "toy.log").read_text()
     assert not (tmp_path / "run" / "model.pt").exists()
+    report = (tmp_path / "run" / "training_report.md").read_text()
+    assert "3 of 6 epochs" in report and "What happened on the way" in report
+    assert (tmp_path / "run" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
