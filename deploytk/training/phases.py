@@ -53,9 +53,10 @@ def _holds(rule: PhaseRule, entries: Sequence[Entry]) -> str:
     if rule.above is not None and value > rule.above:
         return f"{rule.metric} is {value:.4g} after epoch {epoch}, above {rule.above:g}"
     if rule.plateau is not None and len(entries) > rule.plateau:
-        values = [v for e in entries if (v := _value(e, rule.metric)) is not None]
+        falls = rule.metric == "gap" or rule.metric.endswith("loss")  # these are better the lower they are
+        values = [-v if falls else v for e in entries if (v := _value(e, rule.metric)) is not None]
         if max(values[-rule.plateau :], default=0.0) <= max(values[: -rule.plateau], default=float("-inf")):
-            return f"{rule.metric} has not risen for {rule.plateau} epochs"
+            return f"{rule.metric} has not {'fallen' if falls else 'risen'} for {rule.plateau} epochs"
     return ""
 
 

@@ -116,6 +116,21 @@ def test_a_plateau_is_a_metric_that_has_not_risen(tmp_path: Path) -> None:
     assert [a["epoch"] for a in told(tmp_path, "advice")] == [4]
 
 
+def test_a_loss_that_falls_is_on_no_plateau(tmp_path: Path) -> None:
+    looking = watch(tmp_path, rules=[{"metric": "loss", "plateau": 2, "lr": 0.5}])
+    for number, value in enumerate((1.0, 0.8, 0.7, 0.6), 1):
+        epoch(looking, number, loss=value)
+    assert told(tmp_path, "advice") == []
+    epoch(looking, 5, loss=0.65)
+    assert told(tmp_path, "advice") == []
+    # The lowest of the last two must not lie below the lowest before them.
+    worse = watch(tmp_path / "worse", rules=[{"metric": "val_loss", "plateau": 2, "lr": 0.5}])
+    for number, value in enumerate((1.0, 0.6, 0.7, 0.8), 1):
+        epoch(worse, number, val_loss=value)
+    (advice,) = told(tmp_path / "worse", "advice")
+    assert (advice["epoch"], advice["reason"]) == (4, "val_loss has not fallen for 2 epochs: lr x 0.5")
+
+
 def test_running_out_of_memory_is_an_outcome_with_its_first_line(tmp_path: Path) -> None:
     looking = watch(tmp_path)
     epoch(looking, 1)
