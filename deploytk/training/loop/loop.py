@@ -41,6 +41,8 @@ class Loop:
             num_workers=self.train.workers,
             persistent_workers=self.train.workers > 0,
             pin_memory=device.type == "cuda",
+            # Its own: it draws once for each process, which would shift what dropout draws in a resumed training.
+            generator=torch.Generator(),
         )
 
     def run(self) -> Outcome:

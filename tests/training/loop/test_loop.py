@@ -98,8 +98,9 @@ def test_it_learns_and_ends_done(tmp_path: Path) -> None:
     assert what.validate(what.model).fitness > 0.85
 
 
-def test_two_and_two_epochs_are_four_to_the_last_bit(tmp_path: Path) -> None:
-    settings = {"optimizer": "AdamW", "lr0": 0.02, "ema": {"decay": 0.9, "warmup_updates": 4}}
+@pytest.mark.parametrize("workers", [0, 1])
+def test_two_and_two_epochs_are_four_to_the_last_bit(tmp_path: Path, workers: int) -> None:
+    settings = {"optimizer": "AdamW", "lr0": 0.02, "ema": {"decay": 0.9, "warmup_updates": 4}, "workers": workers}
     trained(tmp_path / "whole", task(dropout=0.3), **settings)
     trained(tmp_path / "parts", task(dropout=0.3), last=2, **settings)
     trained(tmp_path / "parts", task(dropout=0.3), first=3, **settings)
