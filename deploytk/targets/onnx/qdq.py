@@ -14,7 +14,10 @@ from deploytk.graphs.onnx import DEQUANTIZE, QUANTIZE
 from deploytk.targets.onnx import protos
 from deploytk.targets.onnx.ranges import Ranges
 from deploytk.targets.onnx.schemes import Types
-from deploytk.targets.onnx.scope import Scope
+from deploytk.targets.onnx.scope import WEIGHTED, Scope
+
+#: What an operator gives is not rounded either: its activation would stand between two roundings and be fused no more.
+_FLOAT_BIAS = {"QuantizeBias": False, "OpTypesToExcludeOutputQuantization": sorted(WEIGHTED)}
 
 
 def quantized(model: Any, ranges: Ranges, scope: Scope, types: Types) -> Any:
@@ -31,12 +34,12 @@ def quantized(model: Any, ranges: Ranges, scope: Scope, types: Types) -> Any:
         nodes_to_quantize=list(scope.nodes),
         nodes_to_exclude=[],
         op_types_to_quantize=list({node.op_type for node in model.graph.node}),
-        extra_options={"ActivationSymmetric": symmetric},
+        extra_options={"ActivationSymmetric": symmetric, **({} if types.integer_bias else _FLOAT_BIAS)},
     )
     tool.quantize_model()
     tool.model.topological_sort()
     made = tool.model.model
-    for name in scope.kept:
+    for name in scope.kept if types.integer_bias else ():
         _hold_in_float(made, name)
     return made
 

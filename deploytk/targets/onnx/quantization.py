@@ -17,7 +17,8 @@ from deploytk.targets.onnx.ranges import Method, ranges
 from deploytk.targets.onnx.running import Feeds
 from deploytk.targets.onnx.scope import scope
 
-_METHODS: dict[str, Method] = {"percentile": "percentile", "entropy": "entropy"}
+#: Correction -> how ranges are found; from the extremes for the others.
+METHODS: dict[str, Method] = {"percentile": "percentile", "entropy": "entropy"}
 
 
 def quantize_graph(model: Path, feeds: Feeds, out: Path, recipe: Recipe) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def quantize_graph(model: Path, feeds: Feeds, out: Path, recipe: Recipe) -> dict
     corrected: tuple[str, ...] = ()
     if recipe.correction == "smooth_quant":
         whole, corrected = smoothing.smoothed(whole, graph, wanted, feeds)
-    found, images = ranges(whole, wanted.tensors, feeds, _METHODS.get(recipe.correction, "minmax"))
+    found, images = ranges(whole, wanted.tensors, feeds, METHODS.get(recipe.correction, "minmax"))
     made = qdq.quantized(whole, found, wanted, types)
     if recipe.correction == "fast_bias":
         shifted, corrected = biases.corrected(whole, made, graph, wanted.weighted, feeds)

@@ -16,6 +16,8 @@ class Types:
 
     name: str  # "u8s8" or "s8s8"
     reduce_range: bool  # weights of 7 bits
+    #: ONNX Runtime sums INT32 biases and rounds what comes out; without, only what an operator reads is rounded.
+    integer_bias: bool = True
 
     @property
     def told(self) -> str:

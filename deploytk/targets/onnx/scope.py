@@ -52,7 +52,7 @@ def scope(graph: Graph, float_nodes: Sequence[str] = ()) -> Scope:
     _require_known(graph, float_nodes)
     weighted = [n for n in graph.nodes if is_weighted(graph, n)]
     if not weighted:
-        raise InputError(f"{graph.path.name}: has no Conv, Gemm or MatMul with weights; INT8 would change nothing")
+        raise _nothing_weighted(graph)
     chosen = _joined(graph, {n.name for n in weighted}, set(float_nodes))
     nodes = [n for n in graph.nodes if n.name in chosen]
     return Scope(
@@ -119,6 +119,24 @@ def _reached(graph: Graph, start: set[str], step: Callable[[Node], list[Node]]) 
         found.update(n.name for n in new)
         waiting += new
     return found
+
+
+def decoding(graph: Graph) -> tuple[str, ...]:
+    """The names of the nodes after the last weighted operators: they make the answer readable, and stay in float.
+
+    Raises:
+        InputError: no weighted operator at all.
+    """
+    weighted = {n.name for n in graph.nodes if is_weighted(graph, n)}
+    if not weighted:
+        raise _nothing_weighted(graph)
+    before = weighted | _reached(graph, weighted, makers_of(graph))
+    return tuple(n.name for n in graph.nodes if n.name not in before and n.op != "Constant")
+
+
+def _nothing_weighted(graph: Graph) -> InputError:
+    why = "another precision would change nothing"
+    return InputError(f"{graph.path.name}: has no Conv, Gemm or MatMul with weights; {why}")
 
 
 def _boundary(graph: Graph, weighted: set[str]) -> tuple[str, ...]:
