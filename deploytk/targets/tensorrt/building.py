@@ -120,7 +120,7 @@ def _of_network(model: Path, network: Any, wanted: Sequence[Span]) -> Sequence[S
     for tensor in inputs:
         if -1 in tuple(tensor.shape)[1:]:
             raise InputError(
-                f"{model}: input {tensor.name!r} is {_shape(tensor)}: an engine is built for one image size; "
+                f"{model}: input {tensor.name!r} is {_shape(tensor)}: an engine is for one image size; "
                 "export the ONNX with a fixed one"
             )
     if any(tuple(tensor.shape)[:1] == (-1,) for tensor in inputs):

@@ -71,9 +71,7 @@ def test_a_float32_network_is_never_built_as_another_precision(tmp_path: Path, p
 
 def test_an_operator_that_tensorrt_has_not_is_named_with_its_node(tmp_path: Path) -> None:
     path = _custom(tmp_path / "m.onnx")
-    with pytest.raises(
-        InputError, match=r"does not take it: odd \(Strange\) is refused as .*deploytk check .* tensorrt"
-    ):
+    with pytest.raises(InputError, match=r"does not take it: odd \(Strange\) is refused as .* --target tensorrt"):
         built(tmp_path, path)
 
 
@@ -88,18 +86,14 @@ def _custom(path: Path) -> Path:
 
 def test_a_free_image_size_is_refused_before_anything_is_built(tmp_path: Path) -> None:
     path = tiny_onnx.conv(tmp_path / "m.onnx", size="side")
-    with pytest.raises(
-        InputError, match=r"input 'x' is \[free, 3, free, free\]: an engine is built for one image size"
-    ):
+    with pytest.raises(InputError, match=r"input 'x' is \[free, 3, free, free\]: an engine is for one"):
         built(tmp_path, path)
 
 
 def test_a_fixed_batch_is_built_for_itself_alone(tmp_path: Path) -> None:
     path = tiny_onnx.conv(tmp_path / "m.onnx", batch=4)
     assert built(tmp_path, path, batches=[4])["profiles"] == [[4, 4, 4]]
-    with pytest.raises(
-        InputError, match="its batch size is fixed at 4, and the engine is asked for batches 1, 2..8, best"
-    ):
+    with pytest.raises(InputError, match=r"its batch size is fixed at 4, and .* asked for batches 1, 2\.\.8, best"):
         built(tmp_path, path)
 
 
