@@ -40,6 +40,12 @@ def test_what_has_weights_is_in_half_and_the_answers_stay(
     assert least_db < sqnr_db(expected, got) < 200
 
 
+def test_bfloat16_on_this_cpu_is_said_to_be_float32_that_is_rounded(tmp_path: Path) -> None:
+    target.typed(tiny_detector.write(tmp_path / "m.onnx"), tmp_path / "half.onnx", "bf16")
+    session = target.open_session(tmp_path / "half.onnx")
+    assert (session.details["precision"], session.details["rebatched"]) == ("float32, rounded to bfloat16", False)
+
+
 def test_the_decoding_stays_in_float32_from_end_to_end(tmp_path: Path) -> None:
     """ONNX Runtime's converter puts a cast to float16 and back between two float32 nodes: they are taken out."""
     path = tiny_detector.write(tmp_path / "m.onnx")
