@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deploytk.errors import InputError
 from deploytk.graphs import onnx as graphs
+from deploytk.runtimes import onnx as runtime
 from deploytk.targets import onnx as on_cpu
 from deploytk.targets import tensorrt as target
 from deploytk.targets.onnx import protos
@@ -40,10 +41,20 @@ def test_what_has_weights_is_in_half_and_the_answers_stay(
     assert least_db < sqnr_db(expected, got) < 200
 
 
-def test_bfloat16_on_this_cpu_is_said_to_be_float32_that_is_rounded(tmp_path: Path) -> None:
+def test_bfloat16_is_looked_at_through_a_float32_model_that_rounds(tmp_path: Path) -> None:
     target.typed(tiny_detector.write(tmp_path / "m.onnx"), tmp_path / "half.onnx", "bf16")
-    session = target.open_session(tmp_path / "half.onnx")
-    assert (session.details["precision"], session.details["rebatched"]) == ("float32, rounded to bfloat16", False)
+    folder = tmp_path / "there"
+    folder.mkdir()
+    stand_in = target.readable(tmp_path / "half.onnx", folder)
+    kinds = {tensor.data_type for tensor in onnx.load(stand_in).graph.initializer}
+    assert TensorProto.BFLOAT16 not in kinds
+    answers = runtime.open_session(stand_in, batch=None, threads=1).run({"x": images()})["y"]
+    np.testing.assert_array_equal(answers, target.predictor(tmp_path / "half.onnx")(images()))
+
+
+def test_what_runs_here_is_looked_at_itself(tmp_path: Path) -> None:
+    target.typed(tiny_detector.write(tmp_path / "m.onnx"), tmp_path / "half.onnx", "fp16")
+    assert target.readable(tmp_path / "half.onnx", tmp_path) == tmp_path / "half.onnx"
 
 
 def test_the_decoding_stays_in_float32_from_end_to_end(tmp_path: Path) -> None:
