@@ -58,7 +58,7 @@ def explained(graph: Graph, told: Mapping[str, Any]) -> list[tuple[Finding, tupl
 
 def _node(graph: Graph, complaint: Mapping[str, Any]) -> Node | None:
     """The node that a complaint is about; None for the file, an input, a weight or a node inside another."""
-    place = complaint["index"]
+    place: int = complaint["index"]
     if complaint["inside"] or not 0 <= place < len(graph.nodes) or graph.nodes[place].op != complaint["op"]:
         return None
     return graph.nodes[place]

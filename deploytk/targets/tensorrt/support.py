@@ -56,20 +56,32 @@ def parsed(path: str, ops: Collection[str]) -> dict[str, Any]:
     return {**told, "parts": _parts(trt, builder, path), "log": tensorrt_library.complaints()[-20:]}
 
 
-def available() -> dict[str, Any]:
-    """Each TensorRT that is installed, `TensorRT-RTX 1.7.1.116`, with why it cannot read models here ("": it can).
+def available() -> list[dict[str, Any]]:
+    """Each TensorRT that is installed: library, problem (why it cannot read models here; "": it can), capabilities.
+
+    capabilities are the compute capabilities that it builds for, where it says so: TensorRT-RTX does.
 
     Raises:
         MissingDependency: none is installed.
     """
-    found = {}
-    for trt in tensorrt_library.libraries():
-        try:
-            trt.Builder(tensorrt_library.logger(trt))
-            found[tensorrt_library.named(trt)] = ""
-        except TypeError:
-            found[tensorrt_library.named(trt)] = tensorrt_library.last_words()
-    return found
+    return [
+        {"library": tensorrt_library.named(trt), "problem": _problem(trt), "capabilities": _capabilities(trt)}
+        for trt in tensorrt_library.libraries()
+    ]
+
+
+def _problem(trt: ModuleType) -> str:
+    try:
+        trt.Builder(tensorrt_library.logger(trt))
+    except TypeError:  # "factory function returned nullptr": no driver
+        return tensorrt_library.last_words()
+    return ""
+
+
+def _capabilities(trt: ModuleType) -> list[str]:
+    names = dir(getattr(trt, "ComputeCapability", None))
+    numbers = [name.removeprefix("SM") for name in names if name.startswith("SM")]
+    return [f"{number[:-1]}.{number[-1]}" for number in numbers]
 
 
 def _builder() -> tuple[ModuleType, Any]:
@@ -77,7 +89,7 @@ def _builder() -> tuple[ModuleType, Any]:
     for trt in tensorrt_library.libraries():
         try:
             return trt, trt.Builder(tensorrt_library.logger(trt))
-        except TypeError:  # "factory function returned nullptr": no driver
+        except TypeError:  # no driver
             continue
     raise MissingDependency(_NO_GPU)
 
