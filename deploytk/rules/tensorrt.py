@@ -53,6 +53,9 @@ def explained(graph: Graph, told: Mapping[str, Any]) -> list[tuple[Finding, tupl
             found.append((_refused(node.title, complaint, node, told), (node.index,)))
     of_types = any(h.rule in _OF_TYPES for h in hits)
     found += [(_refused(_inside(graph, c), c, None, told), ()) for c in whole if c["op"] or not of_types]
+    if not told["accepted"] and not any(f.severity == "error" for f, _ in found):
+        said = next(iter(told["log"][-1:]), "it does not say why")
+        found.append((_finding(TRT020, graph.path.name, f"the parser refuses the file: {said}"), ()))
     return found + _float_rest(graph, told)
 
 
