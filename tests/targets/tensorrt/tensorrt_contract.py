@@ -81,7 +81,7 @@ def lacking(source: str) -> list[str]:
 
 
 class _Uses:
-    """One walk over a source; `own` are the names whose class is said, "" for one that is not TensorRT's."""
+    """One walk over a source: what its names and attributes are, as far as it says; "" for what is not TensorRT's."""
 
     def __init__(self, source: str, classes: Mapping[str, str]) -> None:
         self.tree = ast.parse(source)
@@ -89,8 +89,11 @@ class _Uses:
         names |= {n.attr for n in ast.walk(self.tree) if isinstance(n, ast.Attribute)}
         # A source that never says `trt` may call an object made elsewhere a layer: that is ours, or another library's.
         self.classes = classes if names & MODULES else {}
+        self.attributes: dict[str, str] = {}
 
     def run(self) -> Iterator[tuple[str, int]]:
+        """Each use: the second walk knows what the first has found out of `self.engine = ...`."""
+        list(self._scope(self.tree, {}))
         yield from self._scope(self.tree, {})
 
     def _scope(self, scope: ast.AST, outer: Mapping[str, str]) -> Iterator[tuple[str, int]]:
@@ -99,36 +102,46 @@ class _Uses:
         inner: list[ast.AST] = []
         nodes = list(_within(scope, inner))
         for node in nodes:
-            own.update(self._said(node, own))
+            self._learn(node, own)
         for node in nodes:
             yield from self._use(node, own)
         for function in inner:
             yield from self._scope(function, own)
 
-    def _said(self, node: ast.AST, own: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    def _learn(self, node: ast.AST, own: dict[str, str]) -> None:
+        """Put what a node says of a name into `own`, of an attribute of `self` into the attributes."""
         if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
-            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)
             if ast.unparse(node.annotation) not in {"Any", "ModuleType"}:
-                yield name, ""
+                own[node.arg if isinstance(node, ast.arg) else ast.unparse(node.target)] = ""
         elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name, ""
-        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            made = self._class(node.value, own)
+            own[node.name] = ""
+        elif isinstance(node, ast.Assign):
             for target in node.targets:
-                if isinstance(target, ast.Name) and made is not None:
-                    yield target.id, made
+                both = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+                pairs = zip(target.elts, node.value.elts, strict=False) if both else [(target, node.value)]
+                for to, value in pairs:
+                    self._assign(to, value, own)
+
+    def _assign(self, to: ast.AST, value: ast.AST, own: dict[str, str]) -> None:
+        name = to.id if isinstance(to, ast.Name) else to.attr if isinstance(to, ast.Attribute) else ""
+        known = own if isinstance(to, ast.Name) else self.attributes
+        made = self._class(value, own)
+        if made is None and known.get(name) != "" and any(self._class(part, own) for part in ast.walk(value)):
+            # Something made of TensorRT: `engine = given(runtime.deserialize_cuda_engine(plan), path)`.
+            made = self._named(name, {})
+        known[name] = made or ""
 
     def _use(self, node: ast.AST, own: Mapping[str, str]) -> Iterator[tuple[str, int]]:
         if isinstance(node, ast.Attribute):
-            owner = self._class(node.value, own)
-            name = node.attr
+            owner, name = self._class(node.value, own), node.attr
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr" and len(node.args) == 2:
             owner = self._class(node.args[0], own)
             name = node.args[1].value if isinstance(node.args[1], ast.Constant) else ""
         else:
             return
-        if owner is not None and name and owner != "":
-            yield f"{owner}.{name}".removeprefix("trt."), node.lineno
+        if owner and name:
+            told = f"{owner}.{name}".removeprefix("trt.")
+            yield told, node.lineno
 
     def _class(self, value: ast.AST, own: Mapping[str, str]) -> str | None:
         """`trt` for the module, `trt.Builder` for a class named, `Builder` for an object of it; None for no idea."""
@@ -136,9 +149,11 @@ class _Uses:
             return self._named(value.id, own)
         if isinstance(value, ast.Attribute):
             owner = self._class(value.value, own)
+            if value.attr in MODULES:
+                return "trt"
             if owner in {"trt", "trt.ILogger"}:
-                return f"{owner}.{value.attr}"
-            return None if owner else self._named(value.attr, {})
+                return None if value.attr.startswith("__") else f"{owner}.{value.attr}"
+            return None if owner else self._named(value.attr, self.attributes)
         if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
             made = self._class(value.func, own)
             if made is not None and made.startswith("trt."):
@@ -147,10 +162,10 @@ class _Uses:
         return None
 
     def _named(self, name: str, own: Mapping[str, str]) -> str | None:
-        if name in own:
-            return own[name] or None
         if name in MODULES:
             return "trt"
+        if name in own:
+            return own[name] or None
         return self.classes.get(name.lstrip("_"))
 
 
