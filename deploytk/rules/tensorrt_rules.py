@@ -264,6 +264,33 @@ class TRT015(Rule):
         return f"how much {node.op} gives depends on the data"
 
 
+class TRT016(Rule):
+    """What has no bfloat16 in TensorRT's parser is in float32 or float16."""
+
+    code = "TRT016"
+    ops = frozenset({"HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"})
+    fix = "export in float16, or leave the operator in float32"
+
+    @staticmethod
+    def check(node: Node, graph: Graph) -> str:
+        return f"{node.op} is in bfloat16" if graph.dtypes.get(node.input(0)) == "bfloat16" else ""
+
+
+class TRT017(Rule):
+    """A transposed convolution is not in bfloat16."""
+
+    # The builder of TensorRT-RTX 1.7.1: "Could not infer output types for operation: deconv"; TensorRT was not tried.
+    code = "TRT017"
+    severity = "warning"
+    ops = frozenset({"ConvTranspose"})
+    fix = "export in float16, or leave it in float32: TensorRT-RTX reads it, but does not build it"
+    silent = True
+
+    @staticmethod
+    def check(node: Node, graph: Graph) -> str:
+        return "it is in bfloat16" if graph.dtypes.get(node.input(0)) == "bfloat16" else ""
+
+
 class TRT020(Rule):
     """TensorRT's parser takes the node."""
 
@@ -288,7 +315,7 @@ class TRT022(Rule):
 
 RULES: tuple[type[Rule], ...] = (
     TRT001, TRT002, TRT003, TRT004, TRT005, TRT006, TRT007, TRT008,
-    TRT009, TRT010, TRT011, TRT012, TRT013, TRT014, TRT015,
+    TRT009, TRT010, TRT011, TRT012, TRT013, TRT014, TRT015, TRT016, TRT017,
 )  # fmt: skip
 #: What only TensorRT itself can say.
 PARSED: tuple[type[Rule], ...] = (TRT020, TRT021, TRT022)

@@ -14,7 +14,7 @@ def table() -> str:
 
 def _row(rule: type[Rule]) -> list[str]:
     every = "all" if rule in RULES else "–"
-    ops = ", ".join(sorted(rule.ops)) if len(rule.ops) <= 4 else f"{len(rule.ops)} operators (below)"
+    ops = ", ".join(sorted(rule.ops)) if len(rule.ops) <= 5 else f"{len(rule.ops)} operators (below)"
     return [rule.code, rule.severity, ops or every, (rule.__doc__ or "").strip(), rule.fix]
 
 

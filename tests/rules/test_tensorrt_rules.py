@@ -16,6 +16,7 @@ from deploytk.rules.tensorrt_rules import LACKING, PARSED, RULES
 from deploytk.rules.tensorrt_table import table
 
 ZERO = np.int8(0)
+BF16 = TensorProto.BFLOAT16
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "check-tensorrt.md"
 
 
@@ -77,6 +78,12 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "TRT013": (one("Relu", shape=("n", 3, 8, 8)), one("Relu", shape=("n", 3, "h", "w")), "x has free dimensions"),
     "TRT014": (cast(TensorProto.FLOAT), cast(TensorProto.DOUBLE), "it gives float64"),
     "TRT015": (one("Relu"), one("NonZero"), "how much NonZero gives depends on the data"),
+    "TRT016": (one("Mish", opset=22), one("Mish", opset=22, dtype=BF16), "Mish is in bfloat16"),
+    "TRT017": (
+        one("ConvTranspose", "x w", {"w": WEIGHT}),
+        one("ConvTranspose", "x w", {"w": WEIGHT}, opset=22, dtype=BF16),
+        "it is in bfloat16",
+    ),
 }
 #: What other rules say of the failing graph too.
 ALSO = {"TRT002": {"TRT015"}}

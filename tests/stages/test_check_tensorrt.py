@@ -159,6 +159,14 @@ def test_half_precision_is_counted(tmp_path: Path) -> None:
 
 
 @needs_tensorrt
+@pytest.mark.parametrize("op", ["HardSwish", "Mish", "LpNormalization", "Shrink"])
+def test_what_has_no_bfloat16_is_named(op: str, tmp_path: Path) -> None:
+    nodes = [(op, "x", "r"), ("Cast", "r", "y", {"to": 1})]
+    report = check(written(tmp_path, *nodes, dtype=TensorProto.BFLOAT16, opset=22))
+    assert (report.exit_code, rules(report)) == (5, {"TRT016"})
+
+
+@needs_tensorrt
 def test_weights_in_a_file_of_their_own_are_found(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     made = model([CONV, RELU], constants={"w": WEIGHT})
