@@ -43,11 +43,21 @@ def names_of(version: str) -> dict[str, str]:
         FileNotFoundError: no gcc.
     """
     with tempfile.TemporaryDirectory(prefix="tensorrt-names-") as folder:
-        wheel = _downloaded(f"{VERSIONS[version]}=={version}", Path(folder))
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(folder)
-        _write_libraries(Path(folder), version.split(".")[0])
+        write_bindings(version, Path(folder))
         return _listed("tensorrt_bindings", {"LD_LIBRARY_PATH": folder, "PYTHONPATH": folder})
+
+
+def write_bindings(version: str, folder: Path) -> None:
+    """Put the package `tensorrt_bindings` of one version into a folder, and the libraries that do nothing beside it.
+
+    Raises:
+        subprocess.CalledProcessError: no wheel of that version for this Python, or no gcc that works.
+        FileNotFoundError: no gcc.
+    """
+    wheel = _downloaded(f"{VERSIONS[version]}=={version}", folder)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    _write_libraries(folder, version.split(".")[0])
 
 
 def installed(module: str = "tensorrt_rtx") -> tuple[str, dict[str, str]]:

@@ -9,9 +9,11 @@ annotated with a class of ours (`profile: Profile`) is ours. A name that not eve
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 
 FOLDER = Path(__file__).parent / "names"
 MODULES = frozenset({"trt", "_trt"})
@@ -54,6 +56,16 @@ class Names:
         if owner and owner not in self._own:
             return False
         return name in self.of(owner)
+
+
+def script() -> ModuleType:
+    """scripts/tensorrt_names.py, which makes the lists."""
+    path = Path(__file__).resolve().parents[3] / "scripts" / "tensorrt_names.py"
+    spec = importlib.util.spec_from_file_location("tensorrt_names", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def every() -> list[Names]:

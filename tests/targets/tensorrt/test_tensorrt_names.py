@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from tensorrt_contract import every, lacking, used
+from tensorrt_contract import every, lacking, script, used
 
 import deploytk
 
-ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = Path(deploytk.__file__).parent
 SOURCES = sorted([*PACKAGE.glob("runtimes/tensorrt*.py"), *PACKAGE.glob("targets/tensorrt/*.py")])
-
-
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tensorrt_names", ROOT / "scripts" / "tensorrt_names.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
