@@ -40,14 +40,13 @@ def explained(graph: Graph, told: Mapping[str, Any]) -> list[tuple[Finding, tupl
     Args:
         told: what `targets.tensorrt.support.parsed` gives.
     """
-    complaints = [c for c in told["complaints"] if _node(graph, c) is not None]
+    complaints = [(node, c) for c in told["complaints"] if (node := _node(graph, c)) is not None]
     whole = [c for c in told["complaints"] if _node(graph, c) is None]
-    named = {c["index"]: c["code"] for c in complaints}
+    named = {node.index: c["code"] for node, c in complaints}
     hits = [h for h in predict(graph) if _stands(h, told, named, whole)]
     known = {h.node.index for h in hits if h.rule.severity == "error"}
     found = _grouped(hits, named)
-    for complaint in complaints:
-        node = graph.nodes[complaint["index"]]
+    for node, complaint in complaints:
         if node.index not in known:
             known.add(node.index)  # the parser repeats itself
             found.append((_refused(node.title, complaint, node, told), (node.index,)))
@@ -62,9 +61,12 @@ def explained(graph: Graph, told: Mapping[str, Any]) -> list[tuple[Finding, tupl
 def _node(graph: Graph, complaint: Mapping[str, Any]) -> Node | None:
     """The node that a complaint is about; None for the file, an input, a weight or a node inside another."""
     place: int = complaint["index"]
-    if complaint["inside"] or not 0 <= place < len(graph.nodes) or graph.nodes[place].op != complaint["op"]:
+    if complaint["inside"] or place < 0:
         return None
-    return graph.nodes[place]
+    if graph.inlined:  # its nodes have other places in the file
+        return next((n for n in graph.nodes if n.name == complaint["name"] and n.op == complaint["op"]), None)
+    known = place < len(graph.nodes) and graph.nodes[place].op == complaint["op"]
+    return graph.nodes[place] if known else None
 
 
 def _inside(graph: Graph, complaint: Mapping[str, Any]) -> str:

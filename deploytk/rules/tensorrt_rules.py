@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from deploytk.graphs.onnx import DEQUANTIZE, QUANTIZE, STANDARD, Graph, Node
+from deploytk.graphs.onnx import DEQUANTIZE, QUANTIZE, STANDARD, Graph, Node, is_operator
 from deploytk.report import Severity
 
 _INT8 = "quantize the float model for TensorRT: deploytk export RUN --target tensorrt --precision int8"
@@ -57,8 +57,11 @@ class TRT001(Rule):
 
     @staticmethod
     def check(node: Node, graph: Graph) -> str:  # noqa: ARG004
-        own = node.domain in STANDARD or _in_integers(node)
-        return "" if own else f"{node.op} is of the domain {node.domain}, for which TensorRT has no plugin"
+        if _in_integers(node) or (node.domain in STANDARD and is_operator(node)):
+            return ""
+        if node.domain in STANDARD:
+            return f"{node.op} is no operator of ONNX, and TensorRT has no plugin of that name"
+        return f"{node.op} is of the domain {node.domain}, for which TensorRT has no plugin"
 
 
 class TRT002(Rule):

@@ -51,7 +51,7 @@ def check(
     told = _parsed(model, sorted({n.op for n in graph.nodes}), out, timeout_s)
     rules = plugins.import_or_explain("deploytk.rules.tensorrt")
     found = rules.explained(graph, told) if "crash" not in told else [(f, ()) for f in _crashed(model, told)]
-    section = _section(graph.nodes, found, told)
+    section = _section(graph, found, told)
     contract = of_graph(model, kind.name, profile) if profile is not None else None
     findings = [*(contract.findings if contract else ()), *(f for f, _ in found)]
     verdict = _verdict(findings, section, told)
@@ -104,11 +104,13 @@ def _crashed(model: Path, told: Mapping[str, Any]) -> Iterator[Finding]:
     yield Finding(rule=rule.code, severity="error", where=model.name, message=message, fix=f"log: {told['log']}")
 
 
-def _section(nodes: Sequence[Any], found: Sequence[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def _section(graph: Any, found: Sequence[Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    nodes = graph.nodes
     if "crash" in told:
         return {"nodes": len(nodes), "taken": 0, "parts": 0, **told}
     lost = {place for finding, places in found if finding.severity == "error" for place in places}
-    every = [list(range(len(nodes)))] if told["accepted"] else told["parts"]
+    # Where functions were inlined, the parser counts other nodes than we do.
+    every = [list(range(len(nodes)))] if told["accepted"] or graph.inlined else told["parts"]
     parts = [run for part in every for run in _runs(part, lost)]
     return {
         "parsed_by": told["library"],

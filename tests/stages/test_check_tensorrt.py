@@ -87,6 +87,24 @@ def test_a_custom_operator_is_named_with_its_domain(tmp_path: Path) -> None:
 
 
 @needs_tensorrt
+def test_an_operator_that_nobody_has_is_told_so(tmp_path: Path) -> None:
+    report = check(written(tmp_path, ("Reluu", "x", "y")))
+    assert rules(report) == {"TRT001"}
+    assert "Reluu is no operator of ONNX" in report.verdict.reasons[1]
+
+
+@needs_tensorrt
+def test_a_node_behind_a_function_is_named_and_not_its_neighbour(tmp_path: Path) -> None:
+    body = [helper.make_node("Sin", ["a"], ["b"]), helper.make_node("Sin", ["b"], ["c"])]
+    made = model([("Twice", "x", "r", {"domain": "own"}), ("Unique", "r", "u"), ("Sin", "u", "y")], domain="own")
+    made.functions.append(helper.make_function("own", "Twice", ["a"], ["c"], body, [helper.make_opsetid("", 17)]))
+    onnx.save(made, tmp_path / "m.onnx")
+    report = check(tmp_path / "m.onnx")
+    assert outcome(report) == ("fail", 5, "TensorRT takes at most 3 of 4 nodes, in 2 parts")
+    assert [row["name"] for row in report.sections["tensorrt"]["refused"]] == ["Unique_1"]
+
+
+@needs_tensorrt
 def test_an_operator_of_another_domain_that_it_has_passes(tmp_path: Path) -> None:
     report = check(written(tmp_path, ("Gelu", "x", "y", {"domain": "com.microsoft"}), domain="com.microsoft"))
     assert report.exit_code == 0

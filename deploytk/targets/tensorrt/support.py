@@ -119,7 +119,7 @@ def _told(text: str) -> str:
     if quoted:
         return quoted[1]
     first = re.sub(r"\s*In \w+ at \S+:\d+\)?$", "", first)
-    first = re.sub(r"^[\w:]+: Error Code \d+: [\w ]+ \(", "", first)
+    first = re.sub(r"^(\[.*\]|[\w:]+:) Error Code \d+: [\w ]+ \(", "", first)
     return first.rpartition("Assertion failed: ")[2][:300] or "it does not say why"
 
 

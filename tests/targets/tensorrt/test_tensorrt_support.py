@@ -91,8 +91,9 @@ def test_only_tensorrt_10_is_asked_to_be_strongly_typed(name: str, version: str,
             "In checkType at /_src/nodeBase.cpp:456)\n[checkMacros.cpp] Error Code 1",
             "pool: input has type Int32.",
         ),
+        ("[layersImpl.cpp::operator()::107] Error Code 2: Internal Error (n51: dynamic shape)", "n51: dynamic shape)"),
     ],
-    ids=["quoted", "false", "nothing", "assertion", "several lines"],
+    ids=["quoted", "false", "nothing", "assertion", "several lines", "a place"],
 )  # fmt: skip
 def test_a_complaint_is_told_without_places_in_other_sources(said: str, told: str) -> None:
     assert support._told(said) == told
