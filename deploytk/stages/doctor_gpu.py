@@ -1,10 +1,9 @@
-"""What the doctor says of the NVIDIA GPU and of TensorRT: asked in child processes, as either can crash its asker."""
+"""What the doctor says of the NVIDIA GPU, and of TensorRT, which is asked in a child process as it can crash."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +18,14 @@ _INSTALL = "pip install 'deploytk[tensorrt]'"
 
 def gpu_row() -> dict[str, Any]:
     """The first GPU with driver, compute capability and memory; where there is none, why (`lacking`)."""
-    try:
-        told: dict[str, Any] = _asked("deploytk.stages.doctor_gpu:seen")
-    except StepFailed as error:
-        return {"gpu": "unknown", "lacking": f"asking the driver {error.cause}"}
-    if told["lacking"]:
-        return {"gpu": "none", **told}
+    found = gpu.found()
+    if found is None:
+        return {"gpu": "none", "lacking": gpu.lacking()}
     return {
-        "gpu": told["name"],
-        "driver": told["driver"] or "unknown",
-        "compute capability": told["compute_capability"],
-        "memory": f"{told['memory_bytes'] / 2**30:.1f} GiB",
+        "gpu": found.name,
+        "driver": found.driver or "unknown",
+        "compute capability": found.compute_capability,
+        "memory": f"{found.memory_bytes / 2**30:.1f} GiB",
         "lacking": "",
     }
 
@@ -41,18 +37,12 @@ def shown(device: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in device.items() if key != "lacking"}
 
 
-def seen() -> dict[str, Any]:
-    """What the driver says; run in a child."""
-    found = gpu.found()
-    return {"lacking": ""} | asdict(found) if found is not None else {"lacking": gpu.lacking()}
-
-
 def tensorrt_rows(device: Mapping[str, Any], *, installed: bool) -> list[dict[str, Any]]:
     """Each TensorRT, its version and what it can do here; `installed` is whether Python would find one."""
     if not installed:
         return [_missing()]
     try:
-        found: Sequence[Mapping[str, Any]] = _asked("deploytk.targets.tensorrt.support:available")
+        found = _asked()
     except MissingDependency:
         return [_missing()]
     except StepFailed as error:
@@ -60,9 +50,13 @@ def tensorrt_rows(device: Mapping[str, Any], *, installed: bool) -> list[dict[st
     return [_row(library, device) for library in found]
 
 
-def _asked(function: str) -> Any:
+def _asked() -> Sequence[Mapping[str, Any]]:
+    """What `targets.tensorrt.support.available` gives."""
     with tempfile.TemporaryDirectory(prefix="deploytk-doctor-") as folder:
-        return worker.call(function, {}, logs=Path(folder), name=function.rpartition(":")[2], timeout_s=_TIMEOUT_S)
+        told: list[dict[str, Any]] = worker.call(
+            "deploytk.targets.tensorrt.support:available", {}, logs=Path(folder), name="tensorrt", timeout_s=_TIMEOUT_S
+        )
+    return told
 
 
 def _missing() -> dict[str, Any]:

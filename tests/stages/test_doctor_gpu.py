@@ -19,7 +19,7 @@ REFUSED = {**TENSORRT, "problem": "CUDA initialization failure with error: 35"}
 
 
 def rows(monkeypatch: pytest.MonkeyPatch, device: dict[str, Any], *libraries: dict[str, Any]) -> list[dict[str, Any]]:
-    monkeypatch.setattr(doctor_gpu, "_asked", lambda _function: libraries)
+    monkeypatch.setattr(doctor_gpu, "_asked", lambda: libraries)
     return doctor_gpu.tensorrt_rows(device, installed=True)
 
 
@@ -45,17 +45,16 @@ def test_what_a_library_can_do_here(
 
 
 def test_a_library_that_crashes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def dies(_function: str) -> None:
+    def dies() -> None:
         raise StepFailed("available crashed (SIGSEGV)", kind="crash", cause="crashed (SIGSEGV)")
 
     monkeypatch.setattr(doctor_gpu, "_asked", dies)
     [row] = doctor_gpu.tensorrt_rows(NO_GPU, installed=True)
     assert (row["usable"], row["here"]) == (False, "cannot be used: it crashed (SIGSEGV)")
-    assert doctor_gpu.gpu_row() == {"gpu": "unknown", "lacking": "asking the driver crashed (SIGSEGV)"}
 
 
 def test_bindings_without_libraries_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(_function: str) -> None:
+    def none() -> None:
         raise MissingDependency("no")
 
     monkeypatch.setattr(doctor_gpu, "_asked", none)
@@ -67,12 +66,14 @@ def test_bindings_without_libraries_are_none(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_gpu_is_told_with_driver_capability_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     found = gpu.Gpu(name="NVIDIA H200", compute_capability="9.0", memory_bytes=140 * 2**30, driver="570.86")
     monkeypatch.setattr(gpu, "found", lambda: found)
-    monkeypatch.setattr(doctor_gpu, "_asked", lambda _function: doctor_gpu.seen())
     assert doctor_gpu.gpu_row() == H200
     assert "lacking" not in doctor_gpu.shown(H200)
 
 
-def test_where_there_is_no_gpu_the_reason_is_shown() -> None:
+def test_where_there_is_no_gpu_the_reason_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "found", lambda: None)
+    monkeypatch.setattr(gpu, "lacking", lambda: NO_GPU["lacking"])
+    assert doctor_gpu.gpu_row() == NO_GPU
     assert doctor_gpu.shown(NO_GPU) == {"gpu": "none: there is no NVIDIA driver on this machine"}
 
 
