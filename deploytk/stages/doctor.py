@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from deploytk.budget import Verdict
 from deploytk.errors import EXIT_MISSING, EXIT_PASS, InputError
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
+from deploytk.runtimes.tensorrt_library import NAMES as TENSORRT
+from deploytk.stages import doctor_gpu
 
 #: target -> the libraries it imports, and what it does on this machine when they are there.
 _TARGETS = {
@@ -27,6 +29,7 @@ _TARGETS = {
         "compiles with Vela, and its INT8 model runs here on the CPU; there is no NPU here, so NPU times are "
         "estimates only",
     ),
+    "tensorrt": (("onnx", "onnxruntime", "tensorrt|tensorrt_rtx"), ""),  # what it does: as doctor_gpu says
 }
 #: runtime -> the libraries it imports (one of several where they stand together), and whether it needs an NVIDIA GPU.
 _RUNTIMES: dict[str, tuple[tuple[str, ...], bool]] = {
@@ -57,8 +60,9 @@ def doctor(target: str | None = None) -> Report:
     Raises:
         InputError: no target and no runtime has this name.
     """
-    targets = [_target(name) for name in plugins.names("targets")]
-    gpu = _gpu()
+    gpu, device = _gpu(), doctor_gpu.gpu_row()
+    tensorrt = doctor_gpu.tensorrt_rows(device, installed=any(_importable(name) for name in TENSORRT))
+    targets = [_target(name, tensorrt) for name in plugins.names("targets")]
     runtimes = [_runtime(name, gpu) for name in plugins.names("runtimes")]
     extras = _extras()
     machine = Machine.this()
@@ -67,6 +71,8 @@ def doctor(target: str | None = None) -> Report:
         "runtimes of the bench": runtimes,
         "extras": [_extra(name, wanted) for name, wanted in extras.items()],
         "distributions": _distributions(extras),
+        "GPU": doctor_gpu.shown(device),
+        "TensorRT": tensorrt,
         "this machine": _machine(gpu),
     }
     verdict, code = _verdict(targets, runtimes, target)
@@ -95,19 +101,22 @@ def _verdict(targets: list[dict[str, Any]], runtimes: list[dict[str, Any]], want
     return Verdict(status="fail", reasons=(told,)), EXIT_MISSING
 
 
-def _target(name: str) -> dict[str, Any]:
-    """Whether one target can be used here."""
+def _target(name: str, tensorrt: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whether one target can be used here; `tensorrt` are the rows of TensorRT."""
     if name not in _TARGETS:
         return {"target": name, "usable": True, "here": "comes from another package", "install": ""}
     libraries, does = _TARGETS[name]
-    missing = [library for library in libraries if not _importable(library)]
+    missing = _missing(libraries)
     if missing:
-        extra = name if name == "npu" else plugins.EXTRAS[missing[0]]
-        here = f"cannot be used: {', '.join(missing)} not installed"
+        extra = name if name == "npu" else _extra_of(missing[0])
+        here = f"cannot be used: {', '.join(missing).replace('|', ' or ')} not installed"
         return {"target": name, "usable": False, "here": here, "install": _pip(extra)}
     if _clashing():
         here = f"cannot be trusted: {' and '.join(_CLASH)} are both installed"
         return {"target": name, "usable": False, "here": here, "install": _unclash()}
+    if name == "tensorrt":
+        best = max(tensorrt, key=lambda row: bool(row["usable"]))
+        return {"target": name, **{key: best[key] for key in ("usable", "here", "install")}}
     return {"target": name, "usable": True, "here": does, "install": ""}
 
 
@@ -116,7 +125,7 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
     if name not in _RUNTIMES:
         return {"runtime": name, "usable": True, "here": "comes from another package", "install": ""}
     libraries, needs_gpu = _RUNTIMES[name]
-    missing = [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
+    missing = _missing(libraries)
     if missing:
         here, install = f"not installed: {', '.join(missing).replace('|', ' or ')}", _pip(_extra_of(missing[0]))
     elif needs_gpu and not gpu:
@@ -129,6 +138,11 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
     else:
         return {"runtime": name, "usable": True, "here": f"runs on {gpu if needs_gpu else 'the CPU'}", "install": ""}
     return {"runtime": name, "usable": False, "here": f"cannot run: {here}", "install": install}
+
+
+def _missing(libraries: Iterable[str]) -> list[str]:
+    """Those that Python would not find; of `a|b`, one is enough."""
+    return [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
 
 
 def _extra_of(libraries: str) -> str:
