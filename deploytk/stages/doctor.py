@@ -108,7 +108,7 @@ def _target(name: str, tensorrt: list[dict[str, Any]]) -> dict[str, Any]:
     libraries, does = _TARGETS[name]
     missing = _missing(libraries)
     if missing:
-        extra = name if name == "npu" else _extra_of(missing[0])
+        extra = name if name in ("npu", "tensorrt") else _extra_of(missing[0])
         here = f"cannot be used: {', '.join(missing).replace('|', ' or ')} not installed"
         return {"target": name, "usable": False, "here": here, "install": _pip(extra)}
     if _clashing():

@@ -6,20 +6,13 @@ To be called in a child process: a parser can crash, and a temporary that Python
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from deploytk.errors import MissingDependency
 from deploytk.runtimes import tensorrt_library
-
-_WORDS = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "FP8": "float8"}
-_NO_GPU = (
-    "TensorRT reads a model on a machine with an NVIDIA GPU only. TensorRT-RTX reads it without one; install it with: "
-    "pip install 'deploytk[tensorrt]'"
-)
+from deploytk.targets.tensorrt import network as networks
 
 
 def parsed(path: str, ops: Collection[str]) -> dict[str, Any]:
@@ -37,8 +30,8 @@ def parsed(path: str, ops: Collection[str]) -> dict[str, Any]:
     Raises:
         MissingDependency: no TensorRT, or one that wants a GPU to read a model.
     """
-    trt, builder = _builder()
-    network = builder.create_network(_typed(trt))
+    trt, builder = networks.builder()
+    network = builder.create_network(networks.typed_flag(trt))
     parser = trt.OnnxParser(network, tensorrt_library.logger(trt))
     accepted = bool(parser.parse_from_file(path))
     told = {
@@ -52,7 +45,7 @@ def parsed(path: str, ops: Collection[str]) -> dict[str, Any]:
         "computes": {},
     }
     if accepted:
-        return {**told, "layers": network.num_layers, "computes": computes(trt, network)}
+        return {**told, "layers": network.num_layers, "computes": networks.computes(trt, network)}
     return {**told, "parts": _parts(trt, builder, path), "log": tensorrt_library.complaints()[-20:]}
 
 
@@ -84,23 +77,6 @@ def _capabilities(trt: ModuleType) -> list[str]:
     return [f"{number[:-1]}.{number[-1]}" for number in numbers]
 
 
-def _builder() -> tuple[ModuleType, Any]:
-    """The first TensorRT that makes a builder here: that of TensorRT needs a GPU, TensorRT-RTX's does not."""
-    for trt in tensorrt_library.libraries():
-        try:
-            return trt, trt.Builder(tensorrt_library.logger(trt))
-        except TypeError:  # no driver
-            continue
-    raise MissingDependency(_NO_GPU)
-
-
-def _typed(trt: ModuleType) -> int:
-    """The flag of a network that computes as its graph says; since TensorRT 11 each does."""
-    if tensorrt_library.is_rtx(trt) or int(trt.__version__.split(".")[0]) >= 11:
-        return 0
-    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-
-
 def _complaint(error: Any) -> dict[str, Any]:
     return {
         "code": error.code().name,
@@ -125,34 +101,7 @@ def _told(text: str) -> str:
 
 def _parts(trt: ModuleType, builder: Any, path: str) -> list[list[int]]:
     """The places of the nodes that hang together between those that the parser refuses."""
-    network = builder.create_network(_typed(trt))
+    network = builder.create_network(networks.typed_flag(trt))
     parser = trt.OnnxParser(network, tensorrt_library.logger(trt))
     parser.supports_model_v2(Path(path).read_bytes(), path)
     return [list(parser.get_subgraph_nodes(i)) for i in range(parser.num_subgraphs)]
-
-
-def computes(trt: ModuleType, network: Any) -> dict[str, int]:
-    """How many layers with weights (convolutions, matrix products) compute in which type, in a network as written.
-
-    INT8 are those whose inputs are all dequantized: the builder makes one kernel on integers of them.
-    """
-    weighted = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
-    layers = [network.get_layer(i) for i in range(network.num_layers)]
-    narrow = {_name(layer.get_output(0)): layer for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
-    found: Counter[str] = Counter()
-    for layer in layers:
-        if layer.type in weighted:
-            sources = [_source(narrow, layer.get_input(i)) for i in range(min(2, layer.num_inputs))]
-            kind = layer.get_output(0).dtype.name
-            if len(sources) == 2 and all(source is not None for source in sources):
-                kind = sources[0].get_input(0).dtype.name  # type: ignore[union-attr]
-            found[_WORDS.get(kind, kind.lower())] += 1
-    return dict(found)
-
-
-def _source(narrow: dict[str, Any], tensor: Any) -> Any | None:
-    return narrow.get(_name(tensor)) if tensor is not None else None
-
-
-def _name(tensor: Any) -> str:
-    return str(tensor.name)

@@ -14,7 +14,7 @@ from tensorrt_contract import script
 from deploytk import worker
 from deploytk.errors import MissingDependency
 from deploytk.runtimes import gpu, tensorrt_library
-from deploytk.targets.tensorrt import support
+from deploytk.targets.tensorrt import network, support
 
 PARSED = "deploytk.targets.tensorrt.support:parsed"
 AVAILABLE = "deploytk.targets.tensorrt.support:available"
@@ -45,7 +45,7 @@ def asked(folder: Path, logs: Path, function: str, libraries: bool = True, **kwa
 @pytest.mark.skipif(gpu.found() is not None, reason="there is a GPU, on which the stand-in libraries prove nothing")
 def test_a_tensorrt_that_wants_a_gpu_is_told_so_with_what_does_not(bindings: Path, tmp_path: Path) -> None:
     model = str(tiny_onnx.conv(tmp_path / "m.onnx"))
-    with pytest.raises(MissingDependency, match="TensorRT-RTX reads it without one; install it with: pip install"):
+    with pytest.raises(MissingDependency, match="TensorRT-RTX does so without one; install it with: pip install"):
         asked(bindings, tmp_path, PARSED, path=model, ops=[])
     [told] = asked(bindings, tmp_path, AVAILABLE)
     assert told["library"] == "TensorRT 10.3.0"
@@ -67,7 +67,7 @@ def test_the_first_that_makes_a_builder_reads_the_model(monkeypatch: pytest.Monk
     rtx = SimpleNamespace(__name__="tensorrt_rtx", __version__="1.7", Builder=lambda _logger: "a builder")
     monkeypatch.setattr(tensorrt_library, "libraries", lambda: iter([without, rtx]))
     monkeypatch.setattr(tensorrt_library, "logger", lambda _trt: None)
-    assert support._builder() == (rtx, "a builder")
+    assert network.builder() == (rtx, "a builder")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_the_first_that_makes_a_builder_reads_the_model(monkeypatch: pytest.Monk
 def test_only_tensorrt_10_is_asked_to_be_strongly_typed(name: str, version: str, flags: int) -> None:
     flag = SimpleNamespace(STRONGLY_TYPED=1)
     trt: Any = SimpleNamespace(__name__=name, __version__=version, NetworkDefinitionCreationFlag=flag)
-    assert support._typed(trt) == flags
+    assert network.typed_flag(trt) == flags
 
 
 @pytest.mark.parametrize(
