@@ -32,11 +32,13 @@ _TARGETS = {
 _RUNTIMES: dict[str, tuple[tuple[str, ...], bool]] = {
     "onnx": (("onnx", "onnxruntime"), False),
     "onnx-cuda": (("onnx", "onnxruntime"), True),
+    "onnx-tensorrt": (("onnx", "onnxruntime"), True),
     "litert": (("ai_edge_litert",), False),
     "openvino": (("openvino",), False),
     "torch": (("torch",), False),
     "torch-compile": (("torch",), False),
     "torch-cuda": (("torch",), True),
+    "torch-compile-cuda": (("torch", "triton"), True),
     "tensorrt": (("tensorrt|tensorrt_rtx", "torch"), True),
 }
 _COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -121,10 +123,10 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
         here, install = f"not installed: {', '.join(missing).replace('|', ' or ')}", _pip(_extra_of(missing[0]))
     elif needs_gpu and not gpu:
         here, install = "no NVIDIA GPU or driver on this machine", ""
-    elif name == "onnx-cuda" and "not installed" in versions_of("onnxruntime-gpu").values():
+    elif name in ("onnx-cuda", "onnx-tensorrt") and "not installed" in versions_of("onnxruntime-gpu").values():
         here = "the ONNX Runtime that is installed has no CUDA provider"
         install = "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
-    elif name == "torch-compile" and not any(shutil.which(one) for one in _COMPILERS):
+    elif name in ("torch-compile", "torch-compile-cuda") and not any(shutil.which(one) for one in _COMPILERS):
         here, install = "no C++ compiler on the PATH", "install g++ or clang++"
     else:
         return {"runtime": name, "usable": True, "here": f"runs on {gpu if needs_gpu else 'the CPU'}", "install": ""}
@@ -132,7 +134,7 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
 
 
 def _extra_of(libraries: str) -> str:
-    return plugins.EXTRAS[libraries.split("|")[0]]
+    return plugins.EXTRAS[libraries.split("|")[0].replace("triton", "torch")]
 
 
 def _importable(library: str) -> bool:
