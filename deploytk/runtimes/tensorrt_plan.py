@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,9 +12,12 @@ import torch
 
 from deploytk.errors import InputError
 from deploytk.graphs.identify import engine_start
-from deploytk.runtimes.tensorrt_library import complaints, libraries, logger
-from deploytk.runtimes.tensorrt_lineage import Built, Here, built, require_runs_here
+from deploytk.runtimes.tensorrt_library import WORDS, complaints, is_rtx, libraries, logger, named
+from deploytk.runtimes.tensorrt_lineage import BUILD_HERE, Built, Here, built, require_runs_here
 from deploytk.runtimes.tensorrt_words import TRUST, explained
+
+#: What the plans of TensorRT-RTX begin with; those of TensorRT begin with `ftrt`.
+_OF_RTX = b"vtrt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +45,7 @@ def loaded(path: Path, *, trust: bool) -> Loaded:
     plan, known = _plan(path), built(path)
     found = list(libraries())
     if known is None:
-        return _first_that_reads(path, plan, found, trust)
+        return _read(path, plan, _kind(path, plan, found), trust, None)
     trt = next((one for one in found if one.__name__ == known.library), found[0])
     here = Here(library=trt.__name__, version=trt.__version__, compute_capability=_capability())
     require_runs_here(path, known, here)
@@ -59,15 +63,18 @@ def _plan(path: Path) -> bytes:
     return content[start:]
 
 
-def _first_that_reads(path: Path, plan: bytes, found: list[ModuleType], trust: bool) -> Loaded:
-    """The engine of somebody else's: each TensorRT is asked, and the first one's complaint is told."""
-    failures = []
+def _kind(path: Path, plan: bytes, found: Sequence[ModuleType]) -> ModuleType:
+    """The library that a plan is for, told by its first bytes: TensorRT, or TensorRT-RTX.
+
+    Raises:
+        InputError: it is not installed here, where the other one is.
+    """
+    for_rtx = plan.startswith(_OF_RTX)
     for trt in found:
-        try:
-            return _read(path, plan, trt, trust, None)
-        except InputError as error:
-            failures.append(error)
-    raise failures[0]
+        if is_rtx(trt) == for_rtx:
+            return trt
+    kind = WORDS["tensorrt_rtx" if for_rtx else "tensorrt"]
+    raise InputError(f"{path}: an engine of {kind}; this machine has {named(found[0])}; {BUILD_HERE}")
 
 
 def _read(path: Path, plan: bytes, trt: ModuleType, trust: bool, known: Built | None) -> Loaded:

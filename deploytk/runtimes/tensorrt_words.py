@@ -27,6 +27,8 @@ _SAYINGS: tuple[tuple[str, str], ...] = (
         r"Current Version: (\d+),? Serialized Engine Version: (\d+)",
         f"built by another version of TensorRT (its format is {{1}}, this machine's is {{0}}); {BUILD_HERE}",
     ),
+    (r"incompatible serialization version", f"built by another kind or version of TensorRT; {BUILD_HERE}"),
+    (r"header\.size == blobSize", "cut short: its plan is longer than the file; copy it again"),
     (r"incompatible device|not support this compute capability", f"built for another kind of GPU; {BUILD_HERE}"),
     (
         r"stub loadRunner|libnvinfer_lean",

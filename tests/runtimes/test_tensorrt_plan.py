@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import types
 from pathlib import Path
 from typing import Any
 
 import fake_tensorrt
 import pytest
+import tiny_onnx
 from fake_tensorrt import FakeTensorRt, engine_file
 
 from deploytk.artifact import Artifact, sidecar
 from deploytk.errors import InputError
-from deploytk.runtimes import tensorrt, tensorrt_library
+from deploytk.graphs import identify
+from deploytk.runtimes import tensorrt, tensorrt_library, tensorrt_plan
 from deploytk.runtimes.tensorrt_lineage import Built, Here, built, require_runs_here
 from deploytk.runtimes.tensorrt_words import explained
 
@@ -182,3 +185,64 @@ def test_a_foreign_engine_that_cannot_be_read_is_one_sentence(tmp_path: Path, tr
     with pytest.raises(InputError, match=r"m\.engine: built for compute capability 8\.6, and this GPU has 7\.5"):
         opened(path)
     assert trt.asked == 1 and tensorrt_library.complaints() == []
+
+
+def test_an_engine_of_tensorrt_rtx_is_not_given_to_tensorrt(tmp_path: Path, trt: FakeTensorRt) -> None:
+    path = tmp_path / "m.engine"
+    path.write_bytes(b"vtrt" + bytes(60))
+    with pytest.raises(InputError, match=r"an engine of TensorRT-RTX; this machine has TensorRT 10\.16\.1\.11; build"):
+        opened(path)
+    assert trt.asked == 0
+
+
+# ---- the real library, which reads headers without a GPU ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rtx() -> Any:
+    return pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+
+
+@pytest.fixture(scope="module")
+def rtx_plan(rtx: Any, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A plan of the real library, with two profiles."""
+    model = tiny_onnx.conv(tmp_path_factory.mktemp("rtx") / "m.onnx")
+    says = tensorrt_library.logger(rtx)
+    builder = rtx.Builder(says)
+    network = builder.create_network(0)
+    parser = rtx.OnnxParser(network, says)
+    assert parser.parse_from_file(str(model))
+    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
+    profile.set_shape("x", (1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))
+    config.add_optimization_profile(profile)
+    return bytes(builder.build_serialized_network(network, config))
+
+
+def test_a_real_plan_is_known_by_its_first_bytes_and_so_is_its_library(rtx: Any, rtx_plan: bytes) -> None:
+    other: Any = types.ModuleType("tensorrt")
+    assert tensorrt_plan._kind(Path("m.engine"), rtx_plan, [other, rtx]) is rtx
+    assert identify.engine_start(rtx_plan) == 0
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda plan: plan[:200], "cut short: its plan is longer than the file"),
+        (lambda plan: b"ftrt" + plan[4:], "built by another kind or version of TensorRT"),
+    ],
+)
+def test_the_real_librarys_complaint_about_a_damaged_plan_is_understood(
+    rtx: Any, rtx_plan: bytes, damage: Any, said: str
+) -> None:
+    with pytest.raises(InputError, match=f"m.engine: {said}"):
+        tensorrt_plan._read(Path("m.engine"), damage(rtx_plan), rtx, trust=False, known=None)
+
+
+def test_the_fake_has_nothing_that_the_real_library_does_not_have(rtx: Any) -> None:
+    for fake, real in ((fake_tensorrt.Engine, rtx.ICudaEngine), (fake_tensorrt.Context, rtx.IExecutionContext)):
+        public = [name for name in vars(fake) if not name.startswith("_")]
+        assert public and [name for name in public if not hasattr(real, name)] == []
+    assert rtx.TensorLocation.DEVICE and rtx.TensorIOMode.INPUT and rtx.nptype(rtx.float16)
+    assert rtx.Runtime(tensorrt_library.logger(rtx)).engine_host_code_allowed is False
+    with pytest.raises(TypeError):
+        rtx.nptype(rtx.bfloat16)
