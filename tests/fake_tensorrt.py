@@ -97,6 +97,8 @@ class Context:
     def infer_shapes(self) -> list[str]:
         """The tensors whose shape is still unknown."""
         self._say("infer")
+        if "no shapes" in self.told:
+            raise RuntimeError(self.told["no shapes"])
         return list(self.told.get("unknown", []))
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:

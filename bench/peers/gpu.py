@@ -99,6 +99,7 @@ def measured(given: Any) -> Iterator[tuple[dict[str, Any] | None, str, str]]:
     import gpu_rates
 
     roofs = {precision: gpu_rates.roof(precision) for precision in BYTES}
+    gpu_rates.give_back()
     for name in given.models:
         side = gpu_models.MODELS[name][0]
         taken = gpu_models.taken(gpu_models.module(name), side)

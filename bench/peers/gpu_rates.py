@@ -36,6 +36,11 @@ def bandwidth() -> float:
     return 2.0 * _BYTES / seconds(lambda: target.copy_(source))
 
 
+def give_back() -> None:
+    """Leave the GPU's memory to the processes that come."""
+    torch.cuda.empty_cache()
+
+
 def seconds(work: Callable[[], object]) -> float:
     """What one piece of work takes the GPU, by its own clock: the least of several rounds of several calls."""
     work()

@@ -23,6 +23,7 @@ class CudaSession(runtime.TorchSession):
 
     def __init__(self, loaded: runtime.Loaded, details: Mapping[str, Any], *, graph: bool = False) -> None:
         known = {"device": library.cuda.get_device_name(), "graph": "on" if graph else "off", **details}
+        known.setdefault("cuda", library.version.cuda)
         super().__init__(loaded, cuda.DEVICE, known)
         self._loaded, self._known = loaded, known
         self._stream, self._clock = library.cuda.Stream(), cuda.Clock()

@@ -98,6 +98,7 @@ def test_batches_that_an_engine_was_not_built_for_are_a_fixed_batch(tmp_path: Pa
     [
         ({"switches": False}, r"TensorRT 10\.16\.1\.11 cannot use its profile 0"),
         ({"unknown": ["y"]}, "shapes stay unknown for y"),
+        ({"no shapes": "division by zero"}, "its shapes do not follow from its inputs: division by zero"),
         ({"data dependent": True}, "the size of its output 'y' depends on the data"),
         ({"location": "host"}, "its tensor 'x' holds sizes, on the CPU"),
         ({"dtype": "BF16"}, "its tensor 'x' is BF16, which NumPy does not have"),

@@ -80,6 +80,28 @@ def test_options_that_do_not_exist_are_refused(tmp_path: Path, option: dict[str,
         opened(program(tmp_path / "m.pt2"), **option)
 
 
+@pytest.mark.usefixtures("gpu")
+def test_float32_says_that_its_convolutions_are_tf32_and_that_can_be_switched_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = program(tmp_path / "m.pt2")
+    assert opened(path).details["precision"] == "float32, convolutions in TF32"
+    monkeypatch.setattr(library.backends.cudnn, "allow_tf32", False)
+    assert opened(path).details["precision"] == "float32"
+
+
+def test_too_little_memory_while_capturing_is_a_result_and_no_error_of_the_input(
+    tmp_path: Path, gpu: FakeCuda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: object, **_more: object) -> None:
+        raise library.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(library.cuda, "graph", refuse)
+    with pytest.raises(library.OutOfMemoryError):
+        opened(program(tmp_path / "m.pt2"), graph="on")
+    assert gpu.said == []
+
+
 def test_work_that_cannot_be_captured_says_so(tmp_path: Path, gpu: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_given: object, **_more: object) -> None:
         raise RuntimeError("operation not permitted when stream is capturing\nmore")

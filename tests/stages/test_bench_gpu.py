@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fake_tensorrt
 import pytest
 import tiny_onnx
 import torch
@@ -18,6 +19,7 @@ from deploytk.report.content_bench import bench_block
 from deploytk.report.plots_bench import parts
 from deploytk.stages import bench as stage
 from deploytk.stages import bench_point
+from deploytk.stages.bench_child import Child
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 ON_A_GPU = [name for name in plugins.TABLES["runtimes"] if name.endswith(("cuda", "tensorrt"))]
@@ -71,6 +73,21 @@ def test_the_gpus_own_time_is_a_part_of_each_sample(tmp_path: Path) -> None:
     assert len(device_ms) == len(with_clock.samples_ms) and list(device_ms) == sorted(set(device_ms))
     assert without.parts_ms == {}
     assert set(rows(report)[1]["parts"]) == {"device"} and rows(report)[2]["parts"] == {}
+
+
+@pytest.mark.parametrize("graph", ["off", "on"])
+def test_an_engine_is_measured_with_the_gpus_own_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, graph: str
+) -> None:
+    """What the child does, in this process, on the fake TensorRT."""
+    fake_tensorrt.install(monkeypatch)
+    model = str(engine_file(tmp_path / "m.engine", profiles=[[1, 1, 1], [2, 8, 64]]))
+    spec = {"model": model, "format": "tensorrt-engine", "runtime": "tensorrt", "batch": 4, "options": {"graph": graph}}
+    child = Child(spec)
+    assert child.open()["details"]["profile_batches"] == "2 to 64"
+    child.warm(limit_s=0.1)
+    said = child.block(calls=5)
+    assert len(said["samples_ms"]) == 5 and said["parts_ms"] == {"device": [1.5] * 5}
 
 
 @pytest.mark.usefixtures("fake", "hurried")
