@@ -83,8 +83,8 @@ def captured(path: Path, work: Callable[[], T], stream: Any, *, warm: int = 1) -
 
 
 def on_device(shape: tuple[int, ...], dtype: str) -> torch.Tensor:
-    """Memory of the GPU, its values as they are."""
-    return torch.empty(shape, dtype=getattr(torch, dtype), device=DEVICE)
+    """Memory of the GPU, all zeros: what is tried on it before the first inputs come must not be led astray by them."""
+    return torch.zeros(shape, dtype=getattr(torch, dtype), device=DEVICE)
 
 
 def on_host(shape: tuple[int, ...], dtype: str) -> torch.Tensor:

@@ -40,8 +40,10 @@ class TensorRtSession:
         self._set_shapes(fitted)
         self.inputs = tuple(self._spec(name) for name in ins)
         self.outputs = tuple(self._spec(name) for name in names if name not in ins)
-        self._device = {spec.name: cuda.on_device(_sizes(spec), spec.dtype) for spec in (*self.inputs, *self.outputs)}
-        self._host = {spec.name: cuda.on_host(_sizes(spec), spec.dtype) for spec in (*self.inputs, *self.outputs)}
+        specs = (*self.inputs, *self.outputs)
+        with torch.cuda.stream(self._stream):
+            self._device = {spec.name: cuda.on_device(_sizes(spec), spec.dtype) for spec in specs}
+        self._host = {spec.name: cuda.on_host(_sizes(spec), spec.dtype) for spec in specs}
         for name, memory in self._device.items():
             self._must(self._context.set_tensor_address(name, memory.data_ptr()), f"take memory for {name!r}")
         if graph:
@@ -114,7 +116,7 @@ class TensorRtSession:
         return {
             "provider": engine.trt.__name__,
             "device": torch.cuda.get_device_name(),
-            "precision": f"{known.precision} (as it was built)" if known else "unknown (an engine does not say)",
+            "precision": known.computes_in if known else "unknown (an engine does not say)",
             "threads": 1,
             "profile": fitted.profile,
             "profile_batches": str(fitted.range) if fitted.range else "fixed",

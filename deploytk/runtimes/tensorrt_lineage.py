@@ -17,7 +17,7 @@ BUILD_HERE = "build it here: deploytk export RUN --target tensorrt"
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """How an engine was built: `settings["engine"]` of its lineage, and the precision of the artifact."""
+    """How an engine was built: `settings["engine"]` of its lineage."""
 
     library: str  # "tensorrt", "tensorrt_rtx"
     version: str  # "10.16.1.11"
@@ -26,7 +26,14 @@ class Built:
     driver: str | None = None
     onnx_sha256: str | None = None
     host_code: bool = False  # a version-compatible plan brings a runtime of its own, which loading it would run
-    precision: str = ""
+    precision: str = ""  # counted in the network, in words; that of the artifact where it was not
+    tf32: bool = False  # whether float32 may be computed in TF32
+
+    @property
+    def computes_in(self) -> str:
+        """The precision in words: `float16 (as it was built)`."""
+        tf32 = ", in TF32 where that is faster" if self.tf32 and "32" in self.precision else ""
+        return f"{self.precision}{tf32} (as it was built)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +71,8 @@ def _built(told: Mapping[str, Any], precision: str) -> Built:
         library=str(told["library"]),
         version=str(told["version"]),
         host_code=bool(told.get("host_code")),
-        precision=precision,
+        precision=str(told.get("precision") or precision),
+        tf32=bool(told.get("tf32")),
         **{name: told.get(name) for name in names},
     )
 

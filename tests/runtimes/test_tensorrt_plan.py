@@ -101,6 +101,21 @@ def test_an_engine_that_was_built_here_runs_and_says_its_precision(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    ("engine", "words"),
+    [
+        ({"precision": "float16 (62 of 65 weighted operators), float32 (3)", "tf32": False}, "float32 (3)"),
+        ({"precision": "float32", "tf32": True}, "float32, in TF32 where that is faster"),
+        ({"precision": "float16", "tf32": True}, "float16"),
+    ],
+)
+def test_the_precision_is_the_one_that_was_counted_when_it_was_built(
+    tmp_path: Path, engine: dict[str, Any], words: str
+) -> None:
+    told = built(with_lineage(tmp_path / "m.engine", **engine))
+    assert told and told.computes_in.endswith(f"{words} (as it was built)")
+
+
+@pytest.mark.parametrize(
     ("engine", "runs"),
     [
         ({"version": "10.16.1.12"}, True),  # another build of the same version
