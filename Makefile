@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := yolo,classifier,npu,openvino,data,tensorboard,dev
+EXTRAS := yolo,classifier,npu,openvino,tensorrt,data,tensorboard,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
@@ -29,7 +29,8 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 
 # Two processes: the tests wait for children most of the time. The tests of a file share what they have made, so they stay together.
-PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+# A process that crashes is not begun anew: xdist then ends in an error of its own and no longer says which test it was.
+PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: check
 	$(PYTEST)

@@ -18,6 +18,7 @@ TABLES: dict[str, dict[str, str]] = {
         "onnx": "deploytk.targets.onnx",
         "openvino": "deploytk.targets.openvino",
         "npu": "deploytk.targets.npu",
+        "tensorrt": "deploytk.targets.tensorrt",
     },
     "runtimes": {
         "onnx": "deploytk.runtimes.onnx",

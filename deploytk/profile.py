@@ -16,7 +16,20 @@ Section = Literal["backbone", "neck", "head"]
 SECTIONS: tuple[Section, ...] = ("backbone", "neck", "head")
 
 #: Profile fields that hold a path: relative ones are relative to the profile file they are written in.
-PATH_FIELDS = (("data", "path"), ("model", "pretrained"))
+PATH_FIELDS = (("data", "path"), ("model", "pretrained"), ("export", "tensorrt", "timing_cache"))
+
+
+def readable_batches(batches: str) -> str:
+    """`batches` as it is.
+
+    Raises:
+        ValueError: they cannot be read as batch sizes.
+    """
+    try:
+        parse_batches(batches)
+    except InputError as error:
+        raise ValueError(error.message) from error
+    return batches
 
 
 class Strict(BaseModel):
@@ -223,12 +236,36 @@ class Npu(Strict):
         return self
 
 
+class TensorRt(Strict):
+    """How an engine is built for an NVIDIA GPU."""
+
+    batches: str | None = Field(None, description="the batch sizes that the engine takes; by default bench.batches")
+    best_batch: int | None = Field(
+        None,
+        ge=1,
+        description="the one above 1 that its kernels are chosen for; by default what a sweep finds",
+    )
+    workspace_gib: float | None = Field(
+        None, gt=0, description="GPU memory that a kernel may use beside its tensors; TensorRT's own choice by default"
+    )
+    level: int = Field(3, ge=0, le=5, description="TensorRT's optimization level: 0 builds quickly, 5 tries everything")
+    timing_cache: Path | None = Field(
+        None, description="file of kernel timings, read and written; one per version and GPU in the run by default"
+    )
+
+    @field_validator("batches")
+    @classmethod
+    def _readable(cls, batches: str | None) -> str | None:
+        return None if batches is None else readable_batches(batches)
+
+
 class Export(Strict):
     """What is made for the target."""
 
-    target: str = Field("onnx", description="onnx, openvino or npu")
-    precision: Literal["fp32", "fp16", "int8"] | None = Field(
-        None, description="of the model that is deployed; int8 for the npu and fp32 for the others by default"
+    target: str = Field("onnx", description="onnx, openvino, npu or tensorrt")
+    precision: Literal["fp32", "fp16", "bf16", "int8"] | None = Field(
+        None,
+        description="of the model that is deployed; int8 for the npu, fp16 for tensorrt, else fp32 by default",
     )
     qat_epochs: int = Field(
         3, ge=0, description="quantization-aware training where no other INT8 model is good enough; 0 for none"
@@ -241,6 +278,7 @@ class Export(Strict):
     nms: Literal["out", "in"] = Field("out", description="in: the suppression of overlapping boxes is in model_deploy")
     max_cpu_ops: int = Field(0, ge=0, description="operators that may stay on the CPU beside the NPU")
     min_score: float = Field(0.0, ge=0, le=100, description="the Ethos score below which the export fails")
+    tensorrt: TensorRt = TensorRt()
     timeout_s: float = Field(1800.0, gt=0)
 
 
@@ -255,11 +293,7 @@ class Bench(Strict):
     @field_validator("batches")
     @classmethod
     def _readable(cls, batches: str) -> str:
-        try:
-            parse_batches(batches)
-        except InputError as error:
-            raise ValueError(error.message) from error
-        return batches
+        return readable_batches(batches)
 
 
 class Profile(Strict):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from deploytk.cli.common import progress, reporting, say_last
-from deploytk.cli.options import Number, overrides
+from deploytk.cli.options import Number, gibibytes, overrides
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--target", help="onnx, openvino or npu (default: the profile's).")
+@click.option("--target", help="onnx, openvino, npu or tensorrt (default: the profile's).")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16", "int8"]),
-    help="Of the model that is deployed (default: the profile's; int8 for the npu, fp32 for the others).",
+    type=click.Choice(["fp32", "fp16", "bf16", "int8"]),
+    help="Of the model that is deployed (default: the profile's; int8 for the npu, fp16 for tensorrt, else fp32).",
 )
 @click.option("--calibration", help="Calibration set, by name or folder (default: the run makes its own).")
 @click.option(
@@ -42,8 +42,23 @@ if TYPE_CHECKING:
     help="What of the preparation is put into model_deploy (onnx, openvino; default: the profile's).",
 )
 @click.option("--nms", type=click.Choice(["out", "in"]), help="in: the suppression is in model_deploy too.")
+@click.option(
+    "--batches",
+    "engine_batches",
+    help="Batch sizes that an engine takes: 1..64 (tensorrt; default: the bench's).",
+)
+@click.option(
+    "--best-batch",
+    type=click.IntRange(1),
+    help="The batch size that an engine is tuned for (tensorrt; default: what a sweep on the GPU finds).",
+)
+@click.option("--workspace", callback=gibibytes, help="GPU memory that a kernel may use: 4GiB (tensorrt).")
+@click.option(
+    "--timing-cache", type=click.Path(path_type=Path, dir_okay=False), help="File of kernel timings (tensorrt)."
+)
+@click.option("--opt-level", type=click.IntRange(0, 5), help="0 builds quickly, 5 tries everything (tensorrt).")
 @reporting
-def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str | int | None) -> Report:
+def export(run: Path, max_drop: float | None, imgsz: int | None, **values: Any) -> Report:
     """Make the model of the folder RUN ready for a target, and prove each step.
 
     INT8 is tried in several ways until one keeps the accuracy and is not slower than float; exit code 8 where none is.
@@ -53,6 +68,7 @@ def export(run: Path, max_drop: float | None, imgsz: int | None, **values: str |
     deploytk export RUN --target onnx --precision int8 --calibration pills --max-drop 1.0
     deploytk export RUN --target npu --npu ethos-u55-256
     deploytk export RUN --target onnx --imgsz 256
+    deploytk export RUN --target tensorrt --precision fp16 --batches 1..64
     deploytk export RUN --target onnx --preprocess letterbox --nms in
     """
     from deploytk.report import render

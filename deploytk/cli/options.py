@@ -66,6 +66,11 @@ _PLACES = {
     "max_accuracy_drop": ("budget", "max_accuracy_drop"),
     "preprocess": ("export", "preprocess"),
     "nms": ("export", "nms"),
+    "engine_batches": ("export", "tensorrt", "batches"),
+    "best_batch": ("export", "tensorrt", "best_batch"),
+    "workspace": ("export", "tensorrt", "workspace_gib"),
+    "timing_cache": ("export", "tensorrt", "timing_cache"),
+    "opt_level": ("export", "tensorrt", "level"),
     "batches": ("bench", "batches"),
     "time_limit": ("bench", "time_limit_s"),
 }
@@ -74,8 +79,9 @@ _PLACES = {
 def overrides(**options: Any) -> Overrides:
     """The profile keys that the command line sets: what is None stays as the profile has it."""
     given = {name: value for name, value in options.items() if value is not None}
-    if "data" in given:
-        given["data"] = str(given["data"].resolve())
+    for name in ("data", "timing_cache"):
+        if name in given:
+            given[name] = str(given[name].resolve())
     return {_PLACES.get(name, ("train", name)): value for name, value in given.items()}
 
 
@@ -92,6 +98,20 @@ def milliseconds(_ctx: click.Context, _param: click.Parameter, text: str) -> flo
     if not 0 < duration_ms < math.inf:
         raise click.BadParameter(f"{text!r}: a budget is more than 0 ms")
     return duration_ms
+
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(GiB|MiB|GB|MB|G|M)\s*", re.IGNORECASE)
+_BYTES = {"gib": 2**30, "mib": 2**20, "g": 2**30, "m": 2**20, "gb": 10**9, "mb": 10**6}
+
+
+def gibibytes(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    """The size in GiB: `4GiB`, `512MiB`, `4GB`."""
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text)
+    if not found or not float(found[1]):
+        raise click.BadParameter(f"{text!r} is no size; write 4GiB or 512MiB")
+    return float(found[1]) * _BYTES[found[2].lower()] / 2**30
 
 
 def thread_count(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | str | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name", metavar="PROFILE")
 @training
-@click.option("--target", help="onnx, openvino or npu (default: the profile's).")
+@click.option("--target", help="onnx, openvino, npu or tensorrt (default: the profile's).")
 @click.option("--npu", help="NPU preset or YAML file (default: the profile's).")
 @click.option("--batches", help="Batch sizes to bench: 1..64, 1..64:8 or 1,2,4 (default: the profile's).")
 @click.option("--time-limit", type=Number(min=0, min_open=True), help="Seconds for each bench.")

@@ -10,6 +10,7 @@ from deploytk.report.content_bench import bench_block, budget_block
 from deploytk.report.content_data import data_block
 from deploytk.report.content_diagnosis import diagnosis_block
 from deploytk.report.content_diff import diff_block, ratio_block
+from deploytk.report.content_engine import engine_block
 from deploytk.report.content_generic import generic, scalar
 from deploytk.report.content_ladder import ladder_block
 from deploytk.report.content_load import load_block
@@ -31,8 +32,8 @@ from deploytk.report.content_training import train_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff", "ladder", "load",
-        "matrix", "npu", "optimize", "parity", "ratio", "skipped", "sweep", "train",
+        "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff", "engine", "ladder",
+        "load", "matrix", "npu", "optimize", "parity", "ratio", "skipped", "sweep", "train",
     }
 )  # fmt: skip
 
@@ -68,6 +69,7 @@ def blocks(report: Report) -> list[Block]:
         *bench_block(report),
         *load_block(report),
         *npu_block(report),
+        *engine_block(report),
         *contract_block(report),
         *parity_block(report),
         *agreement_block(report),

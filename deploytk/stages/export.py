@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from deploytk import plugins
 from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import deploy_graph, float_models, int8, proof
+from deploytk.stages import deploy_graph, float_models, proof
+from deploytk.stages.export_parts import exported_onnx, quantized
 from deploytk.stages.export_steps import Steps
+from deploytk.stages.export_tensorrt import export_tensorrt
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
@@ -82,28 +86,35 @@ def precision_of(profile: Profile) -> str:
 
 
 def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], Any]) -> Profile:
-    """`profile` with the settings of the command line that shape an export."""
-    changed: dict[str, Any] = {}
-    for name in ("export", "calibration", "budget"):
-        changes = {str(key[-1]): value for key, value in overrides.items() if key[0] == name}
-        changed[name] = getattr(profile, name).model_copy(update=changes)
-    return profile.model_copy(update=changed)
+    """`profile` with the settings of the command line that shape an export.
 
-
-def _onnx(steps: Steps) -> Artifact:
-    return steps.proved(float_models.onnx(steps, steps.source, steps.run.onnx), "onnx")
+    Raises:
+        InputError: one of them is not possible.
+    """
+    raw = profile.model_dump(mode="json", by_alias=True)
+    for place, value in overrides.items():
+        part = raw
+        for key in place[:-1]:
+            part = part[str(key)]
+        part[str(place[-1])] = value
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(key) for key in first["loc"])
+        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def export_onnx(steps: Steps) -> Report:
     """The ONNX of the run, float or INT8: activation contract and agreement with the torch model."""
-    model = _onnx(steps)
+    model = exported_onnx(steps)
     checks = proof.Checks(steps.profile)
     checks.contract(model, "onnx")
     checks.agreement(model, steps.source)
     checks.metric(model, steps.source)
     chain: tuple[Artifact, ...] = (steps.source, model)
     if precision_of(steps.profile) == "int8":
-        made = _quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
+        made = quantized(steps, checks, "onnx", model, model, model.path.with_name("model_int8.onnx"))
         if not made:
             return checks.report("export onnx", model, chain, steps.skipped)
         checks.contract(made[-1], "onnx int8")
@@ -121,22 +132,9 @@ def _deployed(steps: Steps, checks: proof.Checks, model: Artifact) -> tuple[Arti
     return (made,)
 
 
-def _quantized(
-    steps: Steps, checks: proof.Checks, target: str, model: Artifact, rival: Artifact, out: Path
-) -> tuple[Artifact, ...]:
-    """The INT8 model that the ladder came to, checked, behind what it was made of; empty where there is none."""
-    climbed = int8.quantized(steps, target, model, rival, out)
-    checks.ladder(climbed.told)
-    if climbed.artifact is None:
-        return ()
-    checks.agreement(climbed.artifact, steps.source)
-    checks.metric(climbed.artifact, steps.source)
-    return (*climbed.between, climbed.artifact)
-
-
 def export_openvino(steps: Steps) -> Report:
     """The OpenVINO IR of the run, made from its ONNX: agreement with the torch model."""
-    onnx, precision = _onnx(steps), precision_of(steps.profile)
+    onnx, precision = exported_onnx(steps), precision_of(steps.profile)
     model = _ir(steps, onnx, "fp16" if precision == "fp16" else "fp32")
     checks = proof.Checks(steps.profile)
     checks.contract(onnx, "onnx")
@@ -147,7 +145,7 @@ def export_openvino(steps: Steps) -> Report:
     if precision != "int8":
         chain = (*chain, *_deployed_ir(steps, checks, onnx, model.precision))
         return checks.report("export openvino", chain[-1], chain, steps.skipped)
-    made = _quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
+    made = quantized(steps, checks, "openvino", onnx, model, steps.run.openvino / "model_int8.xml")
     chain = (*chain, *made)
     if made and deploy_graph.wanted(steps.profile):
         graph = deploy_graph.made(steps, onnx)
@@ -194,14 +192,14 @@ def _converted(steps: Steps, onnx: Artifact, out: Path, precision: str) -> Artif
 
 def export_npu(steps: Steps) -> Report:
     """The LiteRT float and INT8 models, compiled for the NPU by Vela, each proved against the trained model."""
-    source, onnx, npu = steps.source, _onnx(steps), _preset(steps.profile)
+    source, onnx, npu = steps.source, exported_onnx(steps), _preset(steps.profile)
     litert = steps.proved(float_models.litert(steps, source, steps.run.npu / "model_fp32.tflite"), "litert")
     checks = proof.Checks(steps.profile)
     for model, name in ((onnx, "onnx"), (litert, "litert fp32")):
         checks.contract(model, name)
         checks.agreement(model, source)
         checks.metric(model, source)
-    made = _quantized(steps, checks, "npu", litert, litert, steps.run.npu / "model_int8.tflite")
+    made = quantized(steps, checks, "npu", litert, litert, steps.run.npu / "model_int8.tflite")
     chain: tuple[Artifact, ...] = (source, onnx, litert, *made)
     if not made:
         return checks.report("export npu", litert, chain, steps.skipped)
@@ -252,10 +250,12 @@ PRECISIONS: dict[str, tuple[str, ...]] = {
     "onnx": ("fp32", "int8"),
     "openvino": ("fp32", "fp16", "int8"),
     "npu": ("int8",),
+    "tensorrt": ("fp16", "fp32", "bf16", "int8"),
 }
 #: target name -> how its export goes.
 EXPORTERS: dict[str, Callable[[Steps], Report]] = {
     "onnx": export_onnx,
     "openvino": export_openvino,
     "npu": export_npu,
+    "tensorrt": export_tensorrt,
 }

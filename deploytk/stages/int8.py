@@ -39,6 +39,7 @@ class Abilities:
     layers_in_float: bool = False
     accuracy_control: bool = False
     runs_float: bool = True  # then INT8 must not be slower
+    timed: bool = True  # whether that is measured here, attempt by attempt
 
 
 ABILITIES = {
@@ -57,8 +58,22 @@ ABILITIES = {
         layers_in_float=True,
         accuracy_control=True,
     ),
+    # Timed as an engine beside the float16 one, where there is a GPU (`export_tensorrt`).
+    "tensorrt": Abilities(
+        format="onnx",
+        suffix=".onnx",
+        runtime="tensorrt",
+        corrections=("fast_bias", "percentile", "smooth_quant"),
+        layers_in_float=True,
+        timed=False,
+    ),
     "npu": Abilities(
-        format="tflite", suffix=".tflite", runtime="litert", corrections=("percentile",), runs_float=False
+        format="tflite",
+        suffix=".tflite",
+        runtime="litert",
+        corrections=("percentile",),
+        runs_float=False,
+        timed=False,
     ),
 }
 
@@ -188,7 +203,7 @@ class _Climber:
 
     def _timed(self, made: Artifact) -> Artifact:
         """`made` with its latency beside the float model's, measured once on this machine."""
-        if not self.can.runs_float:
+        if not self.can.timed:
             return made
         if made.settings.get("speed", {}).get("measured_on") == speed.measured_on(self.rival):
             return made

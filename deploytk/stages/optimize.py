@@ -28,6 +28,8 @@ from deploytk.stages.proof import METRIC
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
+#: What is searched: an engine is built and tuned for a GPU by its own export, which takes minutes for each.
+SEARCHED = {target: names for target, names in PRECISIONS.items() if target != "tensorrt"}
 #: Image sizes are multiples of the largest stride; a smaller image than this holds no scene.
 _STRIDE, _LEAST = 32, 96
 
@@ -66,7 +68,7 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
     folder = RunFolder(run.path / "optimize")
     with folder.alone():
         shop = RealShop(run, profile, wanted, folder.path, listen)
-        search = Search(wanted, PRECISIONS, shop, lambda: time.monotonic() - began)
+        search = Search(wanted, SEARCHED, shop, lambda: time.monotonic() - began)
         candidates = search.run()
         choice = choose(candidates, wanted, {})
         if choice.chosen is None:
@@ -84,10 +86,10 @@ def wanted_of(ask: Ask, profile: Profile) -> Wanted:
     Raises:
         InputError: an unknown target or precision, or an image size that the network cannot take.
     """
-    targets = list(ask.targets or PRECISIONS)
+    targets = list(ask.targets or SEARCHED)
     precisions = list(ask.precisions or ("fp32", "int8"))
-    known = sorted({p for names in PRECISIONS.values() for p in names})
-    for what, given, names in (("target", targets, PRECISIONS), ("precision", precisions, known)):
+    known = sorted({p for names in SEARCHED.values() for p in names})
+    for what, given, names in (("target", targets, SEARCHED), ("precision", precisions, known)):
         for name in given:
             if name not in names:
                 raise InputError(plugins.unknown(what, name, names))

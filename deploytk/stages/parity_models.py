@@ -90,8 +90,11 @@ class Model:
         return [np.array(reals(made[spec.name], spec)) for spec in self.session.outputs]
 
 
-def opened(path: Path, *, backend: str = "ultralytics") -> Model:
+def opened(path: Path, *, backend: str = "ultralytics", target: str | None = None) -> Model:
     """The model at `path`, on the runtime that runs its kind; a checkpoint through its backend.
+
+    Args:
+        target: whose own way of looking at a model is used.
 
     Raises:
         InputError: no model, or one that does not run here.
@@ -99,6 +102,8 @@ def opened(path: Path, *, backend: str = "ultralytics") -> Model:
     kind = require_model(path, KINDS)
     if kind.name == "torch":
         return Model(path=path, kind="torch", session=TorchSession(path, plugins.load("backends", backend)))
+    if target is not None:
+        return Model(path=path, kind=kind.name, session=plugins.load("targets", target).open_session(path))
     session = plugins.load("runtimes", RUNNABLE[kind.name]).open_session(path, batch=None, threads=None)
     return Model(path=path, kind=kind.name, session=session)
 

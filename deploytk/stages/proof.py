@@ -7,7 +7,7 @@ from typing import Any
 
 from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Verdict
-from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_OVER_BUDGET, EXIT_PARITY, EXIT_PASS, EXIT_RULE
+from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_MISSING, EXIT_OVER_BUDGET, EXIT_PARITY, EXIT_PASS, EXIT_RULE
 from deploytk.files import write_json
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
@@ -21,7 +21,7 @@ from deploytk.stages.parity_limits import LIMITS
 METRIC = "mAP50"
 
 #: Which exit code wins when several things are wrong.
-_ORDER = (EXIT_RULE, EXIT_PARITY, EXIT_OVER_BUDGET, EXIT_INCONCLUSIVE)
+_ORDER = (EXIT_RULE, EXIT_PARITY, EXIT_OVER_BUDGET, EXIT_MISSING, EXIT_INCONCLUSIVE)
 
 
 def kept(artifact: Artifact, **facts: Any) -> Artifact:
@@ -44,6 +44,7 @@ class Checks:
         self.stages: list[dict[str, Any]] = []
         self.assessment: dict[str, Any] = {}
         self.climbed: dict[str, Any] = {}
+        self.engine: dict[str, Any] = {}
 
     def contract(self, artifact: Artifact, where: str) -> None:
         """Every section of this graph has the activation that the profile asks for."""
@@ -128,10 +129,19 @@ class Checks:
         summary = f"no INT8 model for {told['target']} is good enough; tried: {len(tried)}"
         self._fails(EXIT_PARITY, summary, *tried)
 
+    def unseen(self, reason: str) -> None:
+        """What was made could not be run, as there is no device for it here."""
+        self._fails(EXIT_MISSING, reason)
+
+    def slower(self, reason: str) -> None:
+        """The INT8 model is slower than the float one on its own device."""
+        self._fails(EXIT_PARITY, reason)
+
     def report(self, command: str, artifact: Artifact, chain: tuple[Artifact, ...], skipped: dict[str, bool]) -> Report:
         """The report of these checks."""
         code = next((c for c in _ORDER if c in self.codes), EXIT_PASS)
-        status: Any = {EXIT_PASS: "pass", EXIT_INCONCLUSIVE: "inconclusive"}.get(code, "fail")
+        open_codes = dict.fromkeys((EXIT_INCONCLUSIVE, EXIT_MISSING), "inconclusive")
+        status: Any = {EXIT_PASS: "pass", **open_codes}.get(code, "fail")
         metrics = ", ".join(f"{a.path.name} {a.metrics[METRIC]:.3f}" for a in chain if METRIC in a.metrics)
         good = [*self.good, f"{METRIC}: {metrics}", "the activation contract holds in every graph"]
         sections: dict[str, Any] = {
@@ -143,6 +153,8 @@ class Checks:
             sections["npu"] = self.assessment
         if self.climbed:
             sections["ladder"] = self.climbed
+        if self.engine:
+            sections["engine"] = self.engine
         return Report(
             command=command,
             title=self.profile.name,

@@ -16,6 +16,7 @@ from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Report
 from deploytk.report.loading import report_from
+from deploytk.runtimes import gpu
 from deploytk.stages.bench import bench
 from deploytk.stages.export import export, require_target
 from deploytk.stages.real_inputs import real_inputs
@@ -47,7 +48,13 @@ def run(profile: Profile, out: Path, *, say: Say, listen: Listener | None = None
 
 
 def _benched(exported: Report) -> list[Artifact]:
-    """What is benched: the ONNX, the INT8 model on this CPU, and the compiled model (as an estimate)."""
+    """What is benched: the ONNX, the INT8 model on this CPU, and the compiled model (as an estimate).
+
+    For TensorRT the engine alone: what its ONNX takes on this CPU says nothing of it. Without a GPU nothing is.
+    """
+    engines = [a for a in exported.chain if a.format == "tensorrt-engine"]
+    if engines:
+        return [] if gpu.lacking() else engines
     return [
         a
         for a in exported.chain

@@ -48,6 +48,11 @@ class RunFolder:
         """The folder of the NPU export: LiteRT float and INT8, and one folder per compiled preset."""
         return self.exported("npu")
 
+    @property
+    def tensorrt(self) -> Path:
+        """The folder of the TensorRT export: an ONNX with its precision in it, and its engine, per precision."""
+        return self.exported("tensorrt")
+
     def exported(self, target: str) -> Path:
         """The folder of what is made for a target: `export/onnx`, or `export/onnx-256` at another image size."""
         return self.path / "export" / (target if self.imgsz is None else f"{target}-{self.imgsz}")

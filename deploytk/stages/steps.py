@@ -64,6 +64,12 @@ def real_inputs(profile: dict[str, Any], run: str, count: int, out: str) -> None
         np.savez(stream, images=np.concatenate(list(images)))
 
 
+def typed_onnx(onnx: str, out: str, precision: str) -> dict[str, Any]:
+    """Write the ONNX with this precision in it that TensorRT builds; facts about it."""
+    facts: dict[str, Any] = plugins.load("targets", "tensorrt").typed(Path(onnx), Path(out), precision)
+    return facts
+
+
 def proof(
     profile: dict[str, Any], run: str, checkpoint: str, model: str, runtime: str, images: int, precision: str
 ) -> dict[str, Any]:
@@ -80,14 +86,15 @@ def proof(
     if runtime == "torch":
         return {"metrics": metrics, "agreement": {}}
     source = parity_models.opened(Path(checkpoint), backend=profile["backend"])
-    converted = parity_models.decoded(parity_models.opened(Path(model)), source)
+    looking = "tensorrt" if runtime == "tensorrt" else None
+    converted = parity_models.decoded(parity_models.opened(Path(model), target=looking), source)
     feeds = np.concatenate(list(backend.samples(profile, "val", images, 0, run)))
     return {"metrics": metrics, "agreement": parity_steps.agreement(source, converted, {"images": feeds}, precision)}
 
 
 def _predictor(backend: Any, checkpoint: Path, model: Path, runtime: str) -> Predict:
     """`predict(NCHW float32) -> decoded (N, 4 + nc, anchors)` for a torch checkpoint or a file of a target."""
-    if runtime in {"onnx", "openvino"}:
+    if runtime in {"onnx", "openvino", "tensorrt"}:
         decoded: Predict = plugins.load("targets", runtime).predictor(model)
         return decoded
     raw = backend.torch_predictor(checkpoint) if runtime == "torch" else plugins.load("targets", "npu").predictor(model)

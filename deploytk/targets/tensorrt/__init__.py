@@ -18,6 +18,7 @@ _STEPS = {
     "quantize_graph": "quantization",
     "sensitivities": "quantization",
     "build": "building",
+    "open_session": "prediction",
     "predictor": "prediction",
 }
 

@@ -25,11 +25,15 @@ Half = Literal["fp16", "bf16"]
 _OPSET = 19
 
 
+#: What TensorRT has not in a precision (its parser refuses the node): it stays in float32.
+_NOT_IN = {"bf16": frozenset({"HardSwish", "HardSigmoid"})}
+
+
 def typed(model: Path, out: Path, precision: Half) -> dict[str, Any]:
     """Write the float model with what has weights in float16 or bfloat16; inputs and outputs stay float32.
 
     What comes after the last weighted operators (the decoding of boxes up to 640 px, of which float16 keeps the half
-    pixel) stays in float32: it costs nothing.
+    pixel) stays in float32: it costs nothing. So does what TensorRT has not in bfloat16.
 
     Returns:
         weighted (float type -> how many weighted operators compute in it), float32_nodes.
@@ -41,7 +45,8 @@ def typed(model: Path, out: Path, precision: Half) -> dict[str, Any]:
     graph = graphs.read(model)
     if graph.quantized or any(spec.dtype != "float32" for spec in graph.inputs):
         raise InputError(f"{model.name}: only a float32 model can be made {precision}; give the one that was exported")
-    kept = decoding(graph)
+    lacking = _NOT_IN.get(precision, frozenset())
+    kept = {*decoding(graph), *(node.name for node in graph.nodes if node.op in lacking)}
     made = halved(onnx.load(model), kept)
     if precision == "bf16":
         made = brained(made, onnx.load(model))
