@@ -97,5 +97,5 @@ def _require_tensorrt() -> None:
             ctypes.CDLL(name)
             return
     raise MissingDependency(
-        f"the runtime {_NAME} needs TensorRT (libnvinfer). Install it with: pip install 'deploytk[tensorrt]'"
+        f"the runtime {_NAME} needs TensorRT (libnvinfer; TensorRT-RTX has none). Install it with: pip install tensorrt"
     )

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from deploytk.errors import EXIT_MISSING, EXIT_PASS, InputError
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 
-#: target -> the libraries it imports, and what it does on this machine when they are there.
+#: target -> the libraries it imports (one of several where they stand together), and what it does on this machine
+#: when they are there.
 _TARGETS = {
     "onnx": (("onnx", "onnxruntime"), "runs and is measured here, on the CPU, by ONNX Runtime"),
     "openvino": (("openvino", "nncf"), "runs and is measured here, on the CPU, by OpenVINO"),
@@ -26,6 +27,10 @@ _TARGETS = {
         ("onnx", "onnxruntime", "ai_edge_litert", "ethosu", "litert_torch", "ai_edge_quantizer", "flatbuffers"),
         "compiles with Vela, and its INT8 model runs here on the CPU; there is no NPU here, so NPU times are "
         "estimates only",
+    ),
+    "tensorrt": (
+        ("onnx", "onnxruntime", "tensorrt|tensorrt_rtx"),
+        "builds engines here, for the GPU here or, where there is none, with TensorRT-RTX",
     ),
 }
 #: runtime -> the libraries it imports (one of several where they stand together), and whether it needs an NVIDIA GPU.
@@ -87,14 +92,15 @@ def doctor(target: str | None = None) -> Report:
 def _verdict(targets: list[dict[str, Any]], runtimes: list[dict[str, Any]], wanted: str | None) -> tuple[Verdict, int]:
     if wanted is None:
         return Verdict(status="pass", reasons=tuple(f"{t['target']}: {t['here']}" for t in targets)), EXIT_PASS
-    known = {row["runtime"]: row for row in runtimes} | {row["target"]: row for row in targets}
-    if wanted not in known:
-        raise InputError(plugins.unknown("target or runtime", wanted, known))
-    found = known[wanted]
-    told = f"{wanted}: {found['here']}" + (f"; {found['install']}" if found["install"] else "")
-    if found["usable"]:
-        return Verdict(status="pass", reasons=(told,)), EXIT_PASS
-    return Verdict(status="fail", reasons=(told,)), EXIT_MISSING
+    named = [(row["target"], row) for row in targets] + [(row["runtime"], row) for row in runtimes]
+    found = [row for name, row in named if name == wanted]  # a target, a runtime, or both
+    if not found:
+        raise InputError(plugins.unknown("target or runtime", wanted, {name for name, _ in named}))
+    wrong = [row for row in found if not row["usable"]]
+    told = [f"{wanted}: {r['here']}" + (f"; {r['install']}" if r["install"] else "") for r in wrong or found[:1]]
+    if not wrong:
+        return Verdict(status="pass", reasons=tuple(told)), EXIT_PASS
+    return Verdict(status="fail", reasons=tuple(told)), EXIT_MISSING
 
 
 def _target(name: str) -> dict[str, Any]:
@@ -102,10 +108,10 @@ def _target(name: str) -> dict[str, Any]:
     if name not in _TARGETS:
         return {"target": name, "usable": True, "here": "comes from another package", "install": ""}
     libraries, does = _TARGETS[name]
-    missing = [library for library in libraries if not _importable(library)]
+    missing = _missing(libraries)
     if missing:
-        extra = name if name == "npu" else plugins.EXTRAS[missing[0]]
-        here = f"cannot be used: {', '.join(missing)} not installed"
+        extra = name if name in ("npu", "tensorrt") else _extra_of(missing[0])
+        here = f"cannot be used: {', '.join(missing).replace('|', ' or ')} not installed"
         return {"target": name, "usable": False, "here": here, "install": _pip(extra)}
     if _clashing():
         here = f"cannot be trusted: {' and '.join(_CLASH)} are both installed"
@@ -118,7 +124,7 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
     if name not in _RUNTIMES:
         return {"runtime": name, "usable": True, "here": "comes from another package", "install": ""}
     libraries, needs_gpu = _RUNTIMES[name]
-    missing = [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
+    missing = _missing(libraries)
     if missing:
         here, install = f"not installed: {', '.join(missing).replace('|', ' or ')}", _pip(_extra_of(missing[0]))
     elif needs_gpu and not gpu:
@@ -131,6 +137,11 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
     else:
         return {"runtime": name, "usable": True, "here": f"runs on {gpu if needs_gpu else 'the CPU'}", "install": ""}
     return {"runtime": name, "usable": False, "here": f"cannot run: {here}", "install": install}
+
+
+def _missing(libraries: Sequence[str]) -> list[str]:
+    """The libraries of which none that stand together would be found."""
+    return [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
 
 
 def _extra_of(libraries: str) -> str:

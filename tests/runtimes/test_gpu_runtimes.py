@@ -109,5 +109,5 @@ def test_tensorrt_in_onnx_runtime_needs_libnvinfer(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(onnx_tensorrt, "_LIBRARIES", ("libnvinfer_of_nobody.so",))
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnx_tensorrt.PROVIDER])
     monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_how: None)
-    with pytest.raises(MissingDependency, match=r"needs TensorRT \(libnvinfer\)"):
+    with pytest.raises(MissingDependency, match=r"needs TensorRT \(libnvinfer; .*pip install tensorrt$"):
         onnx_tensorrt.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=None)

@@ -92,6 +92,18 @@ def test_a_runtime_whose_library_is_missing_is_exit_6_with_the_line_to_type(
     assert f"pip install 'deploytk[{extra}]'" in report.verdict.reasons[0]
 
 
+def test_a_name_of_a_target_and_a_runtime_needs_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    for gpu, code in (("", 6), ("NVIDIA H200", 0)):
+        monkeypatch.setattr(stage, "_gpu", lambda gpu=gpu: gpu)
+        report = doctor("tensorrt")
+        rows = (
+            row(report, "targets", "target", "tensorrt"),
+            row(report, "runtimes of the bench", "runtime", "tensorrt"),
+        )
+        assert (report.exit_code, [r["usable"] for r in rows]) == (code, [True, bool(gpu)])
+
+
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "_importable", lambda _library: True)
     monkeypatch.setattr(stage.shutil, "which", lambda _name: None)

@@ -15,7 +15,11 @@ pytest.importorskip("ultralytics", reason="Ultralytics is not installed")
 
 import gpu  # noqa: E402
 import gpu_models  # noqa: E402
+import tiny_onnx  # noqa: E402
 from roofline import Model, Roof, Work  # noqa: E402
+
+from deploytk.errors import InputError  # noqa: E402
+from deploytk.runtimes.tensorrt_lineage import Here, built, require_runs_here  # noqa: E402
 
 SCRIPT = Path(gpu.__file__)
 #: 1 TFLOP/s and 1 GB/s: 1000 FLOPs for each byte.
@@ -93,6 +97,19 @@ def test_a_detector_is_a_program_with_a_free_batch(tmp_path: Path) -> None:
     path = gpu_models.program("yolov8n-640", "fp32", tmp_path / "m.pt2", side=64)
     session = runtime.open_session(path, batch=5, threads=1)
     assert session.outputs[0].shape == (5, 84, 84)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU: it builds for that one")
+def test_an_engine_is_built_with_a_lineage_that_the_runtime_reads_before_it_loads_it(tmp_path: Path) -> None:
+    """By TensorRT-RTX, which builds without a GPU; what the target writes is what the runtime reads."""
+    rtx = pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    path = gpu_models.engine(tiny_onnx.conv(tmp_path / "m.onnx"), "fp32", tmp_path / "m.engine")
+    told = built(path)
+    assert told and (told.library, told.version) == ("tensorrt_rtx", rtx.__version__)
+    assert told.computes_in.startswith("float32") and not told.host_code and len(told.onnx_sha256 or "") == 64
+    here = Here(library="tensorrt", version="10.16.1.11", compute_capability="9.0")
+    with pytest.raises(InputError, match=r"built by TensorRT-RTX .*; this machine has TensorRT 10\.16\.1"):
+        require_runs_here(path, told, here)
 
 
 @pytest.mark.gpu
