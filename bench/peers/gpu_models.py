@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import models
@@ -97,8 +98,9 @@ def onnx_file(name: str, precision: str, path: Path) -> Path:
     return path
 
 
+@cache
 def engine(onnx: Path, precision: str, path: Path) -> Path:
-    """An engine of the ONNX, built here and now: it is bound to this GPU.
+    """An engine of the ONNX, built here and now, once: it is bound to this GPU.
 
     Raises:
         DeploytkError: no TensorRT, or it cannot build it.
