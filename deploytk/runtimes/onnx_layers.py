@@ -21,8 +21,9 @@ _PLUMBING = frozenset({QUANTIZE, DEQUANTIZE, "Constant"})
 class OnnxLayers:
     """The layers of an ONNX file. Of a quantized one the values are those that the next layer reads: dequantized."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._graph = path, read(path)
+    def __init__(self, path: Path, *, exact: bool = False) -> None:
+        """`exact`: the graph is run as it is written, without ONNX Runtime's optimisations."""
+        self._path, self._graph, self._exact = path, read(path), exact
         nodes = [n for n in self._graph.nodes if n.op not in _PLUMBING and n.outputs and n.outputs[0]]
         self._tensors = {n.name: _read_as(self._graph, n.outputs[0]) for n in nodes}
         self._names = {tensor: name for name, tensor in self._tensors.items()}
@@ -45,6 +46,8 @@ class OnnxLayers:
         model.graph.output.extend(onnx.ValueInfoProto(name=t) for t in dict.fromkeys(tensors) if t not in given)
         options = ort.SessionOptions()
         options.log_severity_level = 3
+        if self._exact:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except ValueError as error:  # protobuf stops at 2 GiB

@@ -24,7 +24,7 @@ Sweep = Callable[[Path], int | None]
 class Wanted:
     """How an engine is to be built; see `targets.tensorrt.building.build`."""
 
-    precision: str
+    precision: str | None  # None: whatever the ONNX has
     batches: tuple[int, ...]
     best: int | None = None
     workspace_bytes: int | None = None
@@ -77,7 +77,7 @@ def engine_of(
     made = Artifact.record(
         out,
         format="tensorrt-engine",
-        precision=how.precision,
+        precision=how.precision or "as its ONNX",
         made_by="build-engine",
         key=key,
         made_from=[onnx],

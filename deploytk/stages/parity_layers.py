@@ -11,7 +11,7 @@ import numpy as np
 from deploytk import plugins
 from deploytk.data import agreement
 from deploytk.graphs.layers import Layer, pairs
-from deploytk.runtimes import Feed
+from deploytk.runtimes import Feed, Options
 from deploytk.stages.parity_models import Model
 
 #: As many samples show which layer is wrong; the values of all layers are in memory at once.
@@ -34,14 +34,19 @@ class Layers(Protocol):
         ...
 
 
-def opened(path: Path, kind: str, backend: str = "ultralytics") -> Layers | None:
-    """The layers of a model file; None for a kind that cannot be looked into."""
+def opened(path: Path, kind: str, backend: str = "ultralytics", options: Options | None = None) -> Layers | None:
+    """The layers of a model file; None for a kind that cannot be looked into.
+
+    Args:
+        options: of the runtime; whether ONNX Runtime optimises the graph is heeded.
+    """
     if kind == "torch":
         layers = plugins.import_or_explain("deploytk.runtimes.torch_layers")
         made: Layers = layers.TorchLayers(plugins.load("backends", backend).torch_module(path))
         return made
+    exact = {"exact": True} if kind == "onnx" and (options or {}).get("optimization") == "off" else {}
     module, _, name = _READERS.get(kind, "").partition(":")
-    return getattr(plugins.import_or_explain(module), name)(path) if module else None
+    return getattr(plugins.import_or_explain(module), name)(path, **exact) if module else None
 
 
 def compared(source: Model, converted: Model, batches: Iterable[Mapping[str, np.ndarray]]) -> list[dict[str, Any]]:
@@ -50,7 +55,7 @@ def compared(source: Model, converted: Model, batches: Iterable[Mapping[str, np.
     Each row says `layer`, `op`, `before_db` (the worst SQNR among the layers it reads, None at the beginning) and
     `max_abs`, `mean_abs`, `cosine`, `sqnr_db`.
     """
-    mine, theirs = (opened(model.path, model.kind) for model in (source, converted))
+    mine, theirs = (opened(model.path, model.kind, options=model.options) for model in (source, converted))
     both = list(pairs(mine.layers, theirs.layers)) if mine and theirs else []
     if not mine or not theirs or not both:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from deploytk.artifact import TensorSpec
 from deploytk.data.detections import Head, head_of, reals
 from deploytk.errors import InputError
 from deploytk.graphs.identify import RUNNABLE, require_model
-from deploytk.runtimes import Feed, Session
+from deploytk.runtimes import Feed, Options, Session
 from deploytk.stages.bench_inputs import fitted
 
 #: What is compared: every kind of file that runs here, and checkpoints.
@@ -28,6 +28,7 @@ class Model:
     path: Path
     kind: str  # as `graphs.identify` calls it
     session: Session
+    options: Options = field(default_factory=dict)  # of the runtime
 
     @property
     def batch(self) -> int | None:
@@ -90,11 +91,11 @@ class Model:
         return [np.array(reals(made[spec.name], spec)) for spec in self.session.outputs]
 
 
-def opened(path: Path, *, backend: str = "ultralytics", target: str | None = None) -> Model:
+def opened(path: Path, *, backend: str = "ultralytics", options: Options | None = None) -> Model:
     """The model at `path`, on the runtime that runs its kind; a checkpoint through its backend.
 
     Args:
-        target: whose own way of looking at a model is used.
+        options: of the runtime.
 
     Raises:
         InputError: no model, or one that does not run here.
@@ -102,10 +103,9 @@ def opened(path: Path, *, backend: str = "ultralytics", target: str | None = Non
     kind = require_model(path, KINDS)
     if kind.name == "torch":
         return Model(path=path, kind="torch", session=TorchSession(path, plugins.load("backends", backend)))
-    if target is not None:
-        return Model(path=path, kind=kind.name, session=plugins.load("targets", target).open_session(path))
-    session = plugins.load("runtimes", RUNNABLE[kind.name]).open_session(path, batch=None, threads=None)
-    return Model(path=path, kind=kind.name, session=session)
+    runtime = plugins.load("runtimes", RUNNABLE[kind.name])
+    session = runtime.open_session(path, batch=None, threads=None, options=options or {})
+    return Model(path=path, kind=kind.name, session=session, options=options or {})
 
 
 def decoded(model: Model, source: Model) -> Model:

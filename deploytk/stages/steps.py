@@ -5,7 +5,9 @@ Here backends and targets meet: each function loads both by name and hands the r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +88,22 @@ def proof(
     if runtime == "torch":
         return {"metrics": metrics, "agreement": {}}
     source = parity_models.opened(Path(checkpoint), backend=profile["backend"])
-    looking = "tensorrt" if runtime == "tensorrt" else None
-    converted = parity_models.decoded(parity_models.opened(Path(model), target=looking), source)
-    feeds = np.concatenate(list(backend.samples(profile, "val", images, 0, run)))
-    return {"metrics": metrics, "agreement": parity_steps.agreement(source, converted, {"images": feeds}, precision)}
+    feeds = {"images": np.concatenate(list(backend.samples(profile, "val", images, 0, run)))}
+    with _looked_at(Path(model), runtime) as (path, options):
+        converted = parity_models.decoded(parity_models.opened(path, options=options), source)
+        return {"metrics": metrics, "agreement": parity_steps.agreement(source, converted, feeds, precision)}
+
+
+@contextlib.contextmanager
+def _looked_at(model: Path, runtime: str) -> Iterator[tuple[Path, dict[str, str]]]:
+    """The file that is opened to be compared, and the options of its runtime."""
+    if runtime != "tensorrt":
+        yield model, {}
+        return
+    target = plugins.load("targets", "tensorrt")
+    with tempfile.TemporaryDirectory() as folder:
+        there = target.readable(model, Path(folder))
+        yield there, dict(target.AS_WRITTEN) if there.suffix == ".onnx" else {}
 
 
 def _predictor(backend: Any, checkpoint: Path, model: Path, runtime: str) -> Predict:

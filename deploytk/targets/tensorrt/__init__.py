@@ -18,7 +18,8 @@ _STEPS = {
     "quantize_graph": "quantization",
     "sensitivities": "quantization",
     "build": "building",
-    "open_session": "prediction",
+    "readable": "prediction",
+    "AS_WRITTEN": "prediction",
     "predictor": "prediction",
 }
 

@@ -23,7 +23,7 @@ def build(
     model: str,
     out: str,
     *,
-    precision: str,
+    precision: str | None,
     batches: Sequence[int],
     best: int | None = None,
     workspace_bytes: int | None = None,
@@ -33,7 +33,8 @@ def build(
     """Write the engine of an ONNX file for batch sizes, and what is to be known of it before it is loaded.
 
     Args:
-        precision: "fp32", "fp16", "bf16" or "int8": what the network must compute in, or nothing is built.
+        precision: "fp32", "fp16", "bf16" or "int8": what the network must compute in, or nothing is built; None:
+            whatever the file has.
         batches: the sizes that it must take.
         best: the one that it is built for (`spans`).
         workspace_bytes: the GPU memory that a kernel may use beside its tensors; TensorRT's own choice where None.
@@ -53,7 +54,8 @@ def build(
     worker.emit(text=f"{library.named(trt)} reads {Path(model).name}")
     made = networks.parsed(trt, Path(model))
     counts = networks.counted(trt, made.network)
-    networks.require_precision(Path(model).name, precision, counts)
+    if precision is not None:
+        networks.require_precision(Path(model).name, precision, counts)
     wanted = spans(batches, best)
     config = _config(made, workspace_bytes, level)
     for span in _of_network(Path(model), made.network, wanted):

@@ -15,32 +15,36 @@ from deploytk.graphs.identify import identify
 from deploytk.runtimes import onnx as on_cpu
 from deploytk.targets.onnx import protos
 
-#: With its optimisations ONNX Runtime rounds the float16 bias of a QDQ convolution to INT8, which TensorRT does not:
-#: a ResNet18 kept 10 dB of the 27 that it has as written (docs/tensorrt.md).
-_AS_WRITTEN = {"optimization": "off"}
+#: Options of the runtime onnx. With its optimisations ONNX Runtime rounds the float16 bias of a QDQ convolution, which
+#: TensorRT does not: a ResNet18 kept 10 dB of the 27 that it has as written (docs/tensorrt.md).
+AS_WRITTEN = {"optimization": "off"}
 
 
-def open_session(path: Path) -> Any:
-    """A session (`deploytk.runtimes.Session`) on the model, to be compared: an engine on the GPU, an ONNX on the CPU.
+def readable(path: Path, folder: Path) -> Path:
+    """A file that runs here and answers as the model for TensorRT does: the file itself, or one written to `folder`.
 
     ONNX Runtime's CPU has no bfloat16: such a model is computed in float32, each result rounded to bfloat16.
     """
     if identify(path).name == "tensorrt-engine":
-        from deploytk.runtimes import tensorrt as on_gpu
-
-        return on_gpu.open_session(path, batch=None, threads=None)
+        return path
     model = onnx.load(str(path))
     if not any(tensor.data_type == TensorProto.BFLOAT16 for tensor in model.graph.initializer):
-        return on_cpu.open_session(path, batch=None, threads=None, options=_AS_WRITTEN)
-    with tempfile.TemporaryDirectory() as folder:
-        stand_in = Path(folder) / path.name
-        onnx.save(rounding(model), stand_in)
-        return on_cpu.open_session(stand_in, batch=None, threads=None, options=_AS_WRITTEN)
+        return path
+    stand_in = folder / path.name
+    onnx.save(rounding(model), stand_in)
+    return stand_in
 
 
 def predictor(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """`predict(NCHW float32) -> the first output` of a model for TensorRT, image by image."""
-    session = open_session(path)
+    """`predict(NCHW float32) -> the first output`, image by image: an engine on the GPU, an ONNX as it is written."""
+    if identify(path).name == "tensorrt-engine":
+        from deploytk.runtimes import tensorrt as on_gpu
+
+        session: Any = on_gpu.open_session(path, batch=None, threads=None)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            there = readable(path, Path(folder))
+            session = on_cpu.open_session(there, batch=None, threads=None, options=AS_WRITTEN)
     name = session.inputs[0].name
 
     def predict(images: np.ndarray) -> np.ndarray:

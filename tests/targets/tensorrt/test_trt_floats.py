@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from deploytk.errors import InputError
 from deploytk.graphs import onnx as graphs
+from deploytk.runtimes import onnx as runtime
 from deploytk.targets import onnx as on_cpu
 from deploytk.targets import tensorrt as target
 from deploytk.targets.onnx import protos
@@ -38,6 +39,22 @@ def test_what_has_weights_is_in_half_and_the_answers_stay(
     assert (made.inputs[0].dtype, made.outputs[0].dtype, made.batch) == ("float32", "float32", None)
     expected, got = on_cpu.predictor(path)(images()), target.predictor(tmp_path / "half.onnx")(images())
     assert least_db < sqnr_db(expected, got) < 200
+
+
+def test_bfloat16_is_looked_at_through_a_float32_model_that_rounds(tmp_path: Path) -> None:
+    target.typed(tiny_detector.write(tmp_path / "m.onnx"), tmp_path / "half.onnx", "bf16")
+    folder = tmp_path / "there"
+    folder.mkdir()
+    stand_in = target.readable(tmp_path / "half.onnx", folder)
+    kinds = {tensor.data_type for tensor in onnx.load(stand_in).graph.initializer}
+    assert TensorProto.BFLOAT16 not in kinds
+    answers = runtime.open_session(stand_in, batch=None, threads=1).run({"x": images()})["y"]
+    np.testing.assert_array_equal(answers, target.predictor(tmp_path / "half.onnx")(images()))
+
+
+def test_what_runs_here_is_looked_at_itself(tmp_path: Path) -> None:
+    target.typed(tiny_detector.write(tmp_path / "m.onnx"), tmp_path / "half.onnx", "fp16")
+    assert target.readable(tmp_path / "half.onnx", tmp_path) == tmp_path / "half.onnx"
 
 
 def test_the_decoding_stays_in_float32_from_end_to_end(tmp_path: Path) -> None:
