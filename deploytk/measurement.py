@@ -69,7 +69,8 @@ class Measurement:
     block_waited_ms: tuple[float, ...] = ()
     block_rss_mb: tuple[float, ...] = ()
     energy_j: float | None = None  # of all samples together, where the machine tells
-    parts_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # end to end: each sample's split
+    # Of each sample: its split, end to end; of the model alone on a GPU the GPU's own time, "device".
+    parts_ms: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     share_on_target: float | None = None  # of the graph's operators, 0..1
     details: Mapping[str, Any] = field(default_factory=dict)  # provider, threads, versions, notes
     log: str = ""

@@ -23,11 +23,13 @@ TABLES: dict[str, dict[str, str]] = {
     "runtimes": {
         "onnx": "deploytk.runtimes.onnx",
         "onnx-cuda": "deploytk.runtimes.onnx_cuda",
+        "onnx-tensorrt": "deploytk.runtimes.onnx_tensorrt",
         "litert": "deploytk.runtimes.litert",
         "openvino": "deploytk.runtimes.openvino",
         "torch": "deploytk.runtimes.torch",
         "torch-compile": "deploytk.runtimes.torch_compile",
         "torch-cuda": "deploytk.runtimes.torch_cuda",
+        "torch-compile-cuda": "deploytk.runtimes.torch_compile_cuda",
         "tensorrt": "deploytk.runtimes.tensorrt",
     },
 }

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from deploytk.artifact import TensorSpec
-from deploytk.errors import InputError
+from deploytk.errors import InputError, MissingDependency
 from deploytk.runtimes import FixedBatch
 
 FORMATS = ("onnx",)
 DISTRIBUTIONS = ("numpy",)
+OPTIONS = {"trust": "yes or no"}
 
 
 class FakeSession:
@@ -34,6 +35,11 @@ class FakeSession:
         self.inputs = (TensorSpec(name="x", shape=(batch, 2), dtype="float32"),)
         self.outputs = (TensorSpec(name="y", shape=(batch, 1), dtype="float32"),)
         self.details: dict[str, Any] = {"provider": "fake"}
+
+    @property
+    def last_ms(self) -> dict[str, float]:
+        """On a "device": a quarter of a millisecond for each run so far."""
+        return {"device": 0.25 * self.calls} if self.calls and self.deed == "device" else {}
 
     def run(self, feed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The first value of each item, unless the file says otherwise."""
@@ -48,9 +54,13 @@ def open_session(path: Path, *, batch: int, threads: int | None, options: Any = 
     deed = json.loads(path.with_suffix(".deeds.json").read_text()).get(str(batch), "")
     if deed == "fixed":
         raise FixedBatch(f"{path.name} has batch size 1 and cannot be run at {batch}")
+    if deed == "missing":
+        raise MissingDependency("the device that this needs is not here")
     if deed == "unreadable":
         raise InputError(f"{path}: cannot be loaded")
-    return FakeSession(batch, deed)
+    session = FakeSession(batch, deed)
+    session.details["options"] = dict(options or {})
+    return session
 
 
 def _do(session: FakeSession, deed: str, out: np.ndarray) -> np.ndarray:

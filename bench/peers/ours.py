@@ -24,13 +24,19 @@ def samples_of(
         DeploytkError: the model could not be measured; the reason.
     """
     spec = spec_of(artifact_of(model), runtime=runtime, threads=threads, options=options) | {"batch": batch}
+    block, details = block_of(spec, seconds)
+    return block["samples_ms"], details
+
+
+def block_of(spec: Mapping[str, Any], seconds: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(the child's answer for one block of about `seconds`, details of the runtime); errors as for `samples_of`."""
     with tempfile.TemporaryDirectory() as logs:
-        process = BatchProcess(spec, Path(logs))
+        process = BatchProcess(dict(spec), Path(logs))
         try:
             details = _asked(process, do="open")["details"]
             warm = _asked(process, do="warm", limit_s=seconds / 2)["warmup_ms"]
             calls = max(10, int(1000 * seconds / median(warm)))
-            return _asked(process, do="block", calls=calls)["samples_ms"], details
+            return _asked(process, do="block", calls=calls), details
         finally:
             process.close()
 

@@ -75,6 +75,7 @@ _RUNNING = (
     ),
     click.option("--threads", callback=thread_count, help="Threads of the runtime, or auto: measured."),
     click.option("--option", "options", multiple=True, callback=runtime_options, help="NAME=VALUE of the runtime."),
+    click.option("--trust", is_flag=True, help="Load a TensorRT engine that holds host code, which runs that code."),
     click.option(
         "--samples",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
@@ -190,6 +191,7 @@ def _benched(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Rep
             require=values["require"],
             feeds=values["samples"],
             end_to_end=_end_to_end(values),
+            trust=values["trust"],
             out=out,
             listen=listen,
         )
@@ -220,6 +222,7 @@ def _compared(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Re
                 options=values["options"],
                 feeds=values["samples"],
                 boundary=budget.boundary,
+                trust=values["trust"],
             )
             | _end_to_end(values),
         )

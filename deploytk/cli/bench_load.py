@@ -79,6 +79,7 @@ def run_load(models: Sequence[Path], out: Path, values: Mapping[str, Any], budge
             threads=values["threads"],
             options=values["options"],
             samples=values["samples"],
+            trust=values["trust"],
             out=out,
             listen=listen,
         )

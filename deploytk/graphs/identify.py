@@ -184,6 +184,8 @@ def engine_start(head: bytes) -> int:
 
     `head` is the beginning of the file or all of it; -1 where no plan begins in it.
     """
+    if head[:4] in _ENGINES:
+        return 0
     length = struct.unpack_from("<I", head)[0] if head[4:5] == b"{" else -4
     return length + 4 if head[length + 4 : length + 8] in _ENGINES else -1
 

@@ -175,7 +175,7 @@ def _not_ok(row: Mapping[str, Any]) -> str | None:
 
 
 def _parts(found: list[Point]) -> list[Table]:
-    """Where the time of an end-to-end call goes: the median of each part."""
+    """Where the time of an end-to-end call goes, or how much of a call is the GPU's: the median of each part."""
     told = [p for p in found if p.split]
     names = list(dict.fromkeys(name for p in told for name in p.split))
     several = len({p.series for p in told}) > 1

@@ -56,7 +56,7 @@ class Point:
 
     @property
     def split(self) -> dict[str, float]:
-        """The median of each part of an end-to-end call, in ms, by name."""
+        """The median of each part of an end-to-end call, or of a GPU's own time in a call, in ms, by name."""
         if self.parts or not self.measurement:
             return dict(self.parts)
         return {name: percentile(values, 50) for name, values in self.measurement.parts_ms.items() if values}

@@ -26,6 +26,9 @@ class Session(Protocol):
 
     `batch` is the batch size the session must run (None: the file's own). A file with another fixed batch is either
     really re-batched, `details["rebatched"]` saying so, or refused with `FixedBatch`: never run at another size.
+
+    A module whose runtime needs an NVIDIA GPU says so with `NEEDS_GPU = True`. A session that knows more of its last
+    run than the caller's clock has `last_ms`, in ms by name (`device`: the GPU's own time, without the copies).
     """
 
     inputs: tuple[TensorSpec, ...]  # shapes with the batch filled in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ import psutil
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
-from deploytk.runtimes import Feed, FixedBatch, Options, chosen, onnx_readback, require_known
+from deploytk.runtimes import Feed, FixedBatch, Options, chosen, onnx_placement, onnx_readback, require_known
 from deploytk.runtimes.rebatching import Run, own_batch, prove, with_batch
 
 FORMATS = ("onnx",)
@@ -60,13 +60,14 @@ class OnnxSession:
         wanted = self._wanted
         return {
             "provider": self._session.get_providers()[0],
-            "precision": onnx_readback.effective(wanted.path, wanted.session_options, [wanted.provider]),
+            "precision": wanted.precision(),
             "threads": wanted.threads_got,
             "threads_by": "asked" if wanted.threads else "ONNX Runtime's default, one per physical core",
             "graph_optimization": options.graph_optimization_level.name,
             "spin": "off" if options.get_session_config_entry(_SPIN) == "0" else "on",
             "version": ort.__version__,
             "rebatched": self._rebatched,
+            **wanted.placed,
         }
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
@@ -80,14 +81,30 @@ class OnnxSession:
 
 @dataclass(kw_only=True)
 class Wanted:
-    """What is asked of ONNX Runtime for one file, and the threads that it then really has."""
+    """What is asked of ONNX Runtime for one file, and what it then really has: threads, and a GPU's nodes."""
 
     path: Path
     runtime: str
     provider: str
     threads: int | None
     options: Options
+    providers: Sequence[Any] = ()  # the provider with its own options, and others after it; without: it alone
+    placed: dict[str, Any] = field(default_factory=dict)
     threads_got: int = 0
+
+    @property
+    def asked(self) -> list[Any]:
+        """The providers in their order."""
+        return list(self.providers) or [self.provider]
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU's provider is wanted: nodes may fall back to the CPU then, without an error."""
+        return self.provider != PROVIDER
+
+    def precision(self) -> str:
+        """What ONNX Runtime computes in, in words."""
+        return onnx_readback.effective(self.path, self.session_options, [self.provider])
 
     def session_options(self) -> ort.SessionOptions:
         """Fresh options; errors only in the log, which also come as exceptions."""
@@ -97,6 +114,8 @@ class Wanted:
         made.inter_op_num_threads = 1
         made.graph_optimization_level = chosen(self.runtime, self.options, "optimization", _LEVELS, "all")
         made.add_session_config_entry(_SPIN, chosen(self.runtime, self.options, "spin", {"on": "1", "off": "0"}, "on"))
+        if self.on_gpu:
+            made.add_session_config_entry(onnx_placement.RECORD, "1")
         return made
 
 
@@ -108,12 +127,12 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
             the batch is free; an option, or a value of one, that does not exist.
         FixedBatch: the file holds another batch size and does not give the same results at this one.
     """
+    require_known("onnx", options, OPTIONS)
     return opened(Wanted(path=path, runtime="onnx", provider=PROVIDER, threads=threads, options=options), batch)
 
 
 def opened(wanted: Wanted, batch: int | None) -> OnnxSession:
     """The session for a file with whichever provider is wanted; errors as for `open_session`."""
-    require_known(wanted.runtime, wanted.options, OPTIONS)
     path = wanted.path
     session = _load(wanted, path)
     if not session.get_outputs():
@@ -148,7 +167,7 @@ def _load(wanted: Wanted, model: Path | bytes) -> ort.InferenceSession:
     before = _threads_of_process()
     try:
         session = ort.InferenceSession(
-            model if isinstance(model, bytes) else str(model), sess_options=options, providers=[wanted.provider]
+            model if isinstance(model, bytes) else str(model), sess_options=options, providers=wanted.asked
         )
     except MemoryError:
         raise
@@ -158,6 +177,8 @@ def _load(wanted: Wanted, model: Path | bytes) -> ort.InferenceSession:
     used = session.get_providers()[0]
     if used != wanted.provider:
         raise InputError(f"{wanted.path}: ONNX Runtime uses {used}, not {wanted.provider}")
+    if wanted.on_gpu:
+        wanted.placed = onnx_placement.placed(session, wanted.path)
     wanted.threads_got = options.intra_op_num_threads or _default_threads(used, _threads_of_process() - before)
     return session
 

@@ -47,6 +47,11 @@ def effective(path: Path, options: Callable[[], ort.SessionOptions], providers: 
     return precision.told(_counted(model), otherwise="float32")
 
 
+def stored(path: Path) -> str:
+    """The words for the precision in which the weights of a file arrive at their operators, whoever runs it."""
+    return precision.told(_counted(onnx.load(str(path), load_external_data=False)), otherwise="float32")
+
+
 def _is_plain(model: Any) -> bool:
     reduced = {TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.INT8, TensorProto.UINT8}
     types = {w.data_type for w in model.graph.initializer}

@@ -65,6 +65,11 @@ class Loaded:
         outputs = tuple(_filled(spec, self.inputs, batch) for spec in self.outputs)
         return replace(self, inputs=inputs, outputs=outputs)
 
+    def at_one(self, batch: int | None) -> Loaded:
+        """The same at one batch size: `batch`, the file's own, or the smallest it takes. Errors as for `at`."""
+        free = self.inputs[0].shape[:1] != () and isinstance(self.inputs[0].shape[0], str)
+        return self.at(max(1, self.batches[0]) if batch is None and free else batch)
+
 
 class TorchSession:
     """A PyTorch module and the device it runs on: the Session protocol of `deploytk.runtimes`."""

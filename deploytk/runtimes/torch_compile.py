@@ -30,20 +30,39 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
     """
     require_known("torch-compile", options, OPTIONS)
     mode = chosen("torch-compile", options, "mode", _MODES, "default")
+    require_compiler()
+    runtime.set_threads(threads)
+    loaded = runtime.load(path).at_one(batch)
+    session = runtime.TorchSession(compiled(loaded, mode), "cpu", {"compiled": True, "mode": mode})
+    compile_now(session, loaded)
+    return session
+
+
+def require_compiler() -> None:
+    """Nothing, where there is a C++ compiler, which Inductor calls."""
     if not any(shutil.which(name) for name in _COMPILERS):
         raise MissingDependency("torch.compile needs a C++ compiler, and none is on the PATH; install g++ or clang++")
-    runtime.set_threads(threads)
-    loaded = runtime.load(path)
-    free = loaded.inputs[0].shape[:1] != () and isinstance(loaded.inputs[0].shape[0], str)
-    loaded = loaded.at(max(1, loaded.batches[0]) if batch is None and free else batch)
+
+
+def compiled(loaded: runtime.Loaded, mode: str) -> runtime.Loaded:
+    """The same, its module compiled as one graph for the shapes of its first call; that happens in this call."""
+    return replace(loaded, module=library.compile(loaded.module, fullgraph=True, dynamic=False, mode=mode))
+
+
+def compile_now(session: runtime.TorchSession, loaded: runtime.Loaded, *, calls: int = 1) -> None:
+    """Nothing, after the first calls, in which everything is compiled.
+
+    Raises:
+        InputError: it cannot be, or nothing was.
+    """
     before = counters["stats"]["unique_graphs"]
-    compiled = replace(loaded, module=library.compile(loaded.module, fullgraph=True, dynamic=False, mode=mode))
-    session = runtime.TorchSession(compiled, "cpu", {"compiled": True, "mode": mode})
-    size = int(loaded.inputs[0].shape[0])
+    feed = random_feed(loaded.inputs, int(loaded.inputs[0].shape[0]))
     try:
-        session.run(random_feed(loaded.inputs, size))
+        for _ in range(calls):
+            session.run(feed)
+    except library.OutOfMemoryError:
+        raise
     except Exception as error:  # what Dynamo and Inductor raise has no common base
-        raise InputError(f"{path}: torch.compile cannot compile it: {first_line(error)}") from error
+        raise InputError(f"{loaded.path}: torch.compile cannot compile it: {first_line(error)}") from error
     if counters["stats"]["unique_graphs"] == before:
-        raise InputError(f"{path}: torch.compile compiled nothing of it (is TORCHDYNAMO_DISABLE set?)")
-    return session
+        raise InputError(f"{loaded.path}: torch.compile compiled nothing of it (is TORCHDYNAMO_DISABLE set?)")

@@ -13,11 +13,12 @@ from typing import Any, Literal
 from deploytk import plugins
 from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Budget, Verdict
-from deploytk.errors import InputError
+from deploytk.errors import InputError, MissingDependency
 from deploytk.files import sha256_of, size_of
 from deploytk.graphs.identify import RUNNABLE, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
+from deploytk.runtimes.gpu import require_gpu
 from deploytk.stages import bench_estimate, bench_table
 from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_stability import stability
@@ -46,6 +47,7 @@ def bench(
     out: Path,
     feeds: Path | None = None,
     end_to_end: Mapping[str, Any] | None = None,
+    trust: bool = False,
     listen: Listener | None = None,
 ) -> Report:
     """The report of one model: a measurement and a verdict for each batch size, and one verdict for all.
@@ -58,10 +60,11 @@ def bench(
         out: folder for the logs and the tasks of the children.
         feeds: an .npz of real samples; drawn ones are used without it.
         end_to_end: `images`, `prepare` and `after` for the boundary "end_to_end" (`bench_end_to_end`).
+        trust: see `spec_of`.
 
     Raises:
         InputError: the file is no model that a runtime here can run.
-        MissingDependency: its runtime is not installed.
+        MissingDependency: its runtime is not installed, or it needs a GPU and there is none.
     """
     began = monotonic()
     artifact = artifact_of(model)
@@ -69,7 +72,8 @@ def bench(
         return _report(artifact, [bench_estimate.estimated(artifact, budget)], [], budget, require, {})
     if budget.boundary == "end_to_end" and not (end_to_end or {}).get("images"):
         raise InputError("the boundary end_to_end needs the images to begin with: give --images FOLDER")
-    spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=budget.boundary)
+    boundary = budget.boundary
+    spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=boundary, trust=trust)
     spec |= end_to_end or {}
     sections: dict[str, Any] = {}
     with nothing_left_of_bad_input(out):
@@ -102,11 +106,11 @@ def bench(
 
 @contextmanager
 def nothing_left_of_bad_input(out: Path) -> Iterator[None]:
-    """Folders made inside the block are removed again when the input turns out to be wrong."""
+    """Folders made inside the block are removed again when the input turns out to be wrong, or something missing."""
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         yield
-    except InputError:
+    except (InputError, MissingDependency):
         if made:
             shutil.rmtree(made[-1], ignore_errors=True)
         raise
@@ -133,12 +137,16 @@ def spec_of(
     options: Mapping[str, str] | None = None,
     feeds: Path | None = None,
     boundary: str = "model",
+    trust: bool = False,
 ) -> dict[str, Any]:
     """What each child is told, but its batch size.
 
+    Args:
+        trust: code that a model file brings may be run, by a runtime that knows of such files.
+
     Raises:
         InputError: no such runtime, or it does not read this format.
-        MissingDependency: the runtime is not installed.
+        MissingDependency: the runtime is not installed, or it needs a GPU and there is none.
     """
     name = runtime or next(usual for kind, usual in RUNNABLE.items() if kind == artifact.format)
     module = plugins.load("runtimes", name)
@@ -146,12 +154,15 @@ def spec_of(
         raise InputError(
             f"the runtime {name} reads {', '.join(module.FORMATS)}, and {artifact.path} is {artifact.format}"
         )
+    if getattr(module, "NEEDS_GPU", False):
+        require_gpu(name)
+    trusting = {"trust": "yes"} if trust and "trust" in getattr(module, "OPTIONS", {}) else {}
     return {
         "model": str(artifact.path.absolute()),
         "format": artifact.format,
         "runtime": name,
         "threads": threads,
-        "options": dict(options or {}),
+        "options": {**(options or {}), **trusting},
         "samples": str(feeds.absolute()) if feeds else None,
         "boundary": boundary,
     }

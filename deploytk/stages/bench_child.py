@@ -51,14 +51,22 @@ class Wrong(Exception):
 class ModelOnly:
     """The run of the model alone, over several inputs in turn: what is measured at the boundary "model"."""
 
-    parts: tuple[str, ...] = ()
-
     def __init__(self, session: Session, feeds: list[Feed], batch: int) -> None:
         self.session, self.feeds, self.batch = session, feeds, batch
         self.count = len(feeds)
         self.details: dict[str, Any] = {}
-        self.last_ms: dict[str, float] = {}
         self.last_outputs: Mapping[str, np.ndarray] = {}
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the session knows of its last run beside the clock here (`device`); nothing before the first."""
+        return tuple(self.last_ms)
+
+    @property
+    def last_ms(self) -> Mapping[str, float]:
+        """The parts of the last run in ms."""
+        told: Mapping[str, float] = getattr(self.session, "last_ms", {})
+        return told
 
     def run(self, turn: int) -> Mapping[str, np.ndarray]:
         """The outputs for the input whose turn it is."""

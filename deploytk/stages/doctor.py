@@ -20,7 +20,8 @@ from deploytk.report import Finding, Report
 from deploytk.runtimes.tensorrt_library import NAMES as TENSORRT
 from deploytk.stages import doctor_gpu
 
-#: target -> the libraries it imports, and what it does on this machine when they are there.
+#: target -> the libraries it imports (one of several where they stand together), and what it does on this machine
+#: when they are there.
 _TARGETS = {
     "onnx": (("onnx", "onnxruntime"), "runs and is measured here, on the CPU, by ONNX Runtime"),
     "openvino": (("openvino", "nncf"), "runs and is measured here, on the CPU, by OpenVINO"),
@@ -35,11 +36,13 @@ _TARGETS = {
 _RUNTIMES: dict[str, tuple[tuple[str, ...], bool]] = {
     "onnx": (("onnx", "onnxruntime"), False),
     "onnx-cuda": (("onnx", "onnxruntime"), True),
+    "onnx-tensorrt": (("onnx", "onnxruntime"), True),
     "litert": (("ai_edge_litert",), False),
     "openvino": (("openvino",), False),
     "torch": (("torch",), False),
     "torch-compile": (("torch",), False),
     "torch-cuda": (("torch",), True),
+    "torch-compile-cuda": (("torch", "triton"), True),
     "tensorrt": (("tensorrt|tensorrt_rtx", "torch"), True),
 }
 _COMPILERS = ("c++", "g++", "clang++", "cl")
@@ -91,14 +94,15 @@ def doctor(target: str | None = None) -> Report:
 def _verdict(targets: list[dict[str, Any]], runtimes: list[dict[str, Any]], wanted: str | None) -> tuple[Verdict, int]:
     if wanted is None:
         return Verdict(status="pass", reasons=tuple(f"{t['target']}: {t['here']}" for t in targets)), EXIT_PASS
-    known = {row["runtime"]: row for row in runtimes} | {row["target"]: row for row in targets}
-    if wanted not in known:
-        raise InputError(plugins.unknown("target or runtime", wanted, known))
-    found = known[wanted]
-    told = f"{wanted}: {found['here']}" + (f"; {found['install']}" if found["install"] else "")
-    if found["usable"]:
-        return Verdict(status="pass", reasons=(told,)), EXIT_PASS
-    return Verdict(status="fail", reasons=(told,)), EXIT_MISSING
+    named = [(row["target"], row) for row in targets] + [(row["runtime"], row) for row in runtimes]
+    found = [row for name, row in named if name == wanted]  # a target, a runtime, or both
+    if not found:
+        raise InputError(plugins.unknown("target or runtime", wanted, {name for name, _ in named}))
+    wrong = [row for row in found if not row["usable"]]
+    told = [f"{wanted}: {r['here']}" + (f"; {r['install']}" if r["install"] else "") for r in wrong or found[:1]]
+    if not wrong:
+        return Verdict(status="pass", reasons=tuple(told)), EXIT_PASS
+    return Verdict(status="fail", reasons=tuple(told)), EXIT_MISSING
 
 
 def _target(name: str, tensorrt: list[dict[str, Any]]) -> dict[str, Any]:
@@ -130,10 +134,10 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
         here, install = f"not installed: {', '.join(missing).replace('|', ' or ')}", _pip(_extra_of(missing[0]))
     elif needs_gpu and not gpu:
         here, install = "no NVIDIA GPU or driver on this machine", ""
-    elif name == "onnx-cuda" and "not installed" in versions_of("onnxruntime-gpu").values():
+    elif name in ("onnx-cuda", "onnx-tensorrt") and "not installed" in versions_of("onnxruntime-gpu").values():
         here = "the ONNX Runtime that is installed has no CUDA provider"
         install = "pip uninstall -y onnxruntime; pip install onnxruntime-gpu"
-    elif name == "torch-compile" and not any(shutil.which(one) for one in _COMPILERS):
+    elif name in ("torch-compile", "torch-compile-cuda") and not any(shutil.which(one) for one in _COMPILERS):
         here, install = "no C++ compiler on the PATH", "install g++ or clang++"
     else:
         return {"runtime": name, "usable": True, "here": f"runs on {gpu if needs_gpu else 'the CPU'}", "install": ""}
@@ -146,7 +150,7 @@ def _missing(libraries: Iterable[str]) -> list[str]:
 
 
 def _extra_of(libraries: str) -> str:
-    return plugins.EXTRAS[libraries.split("|")[0]]
+    return plugins.EXTRAS[libraries.split("|")[0].replace("triton", "torch")]
 
 
 def _importable(library: str) -> bool:

@@ -47,6 +47,7 @@ def load(
     threads: int | None = None,
     options: Mapping[str, str] | None = None,
     samples: Path | None = None,
+    trust: bool = False,
     seed: int = 0,
     out: Path,
     listen: Listener | None = None,
@@ -60,6 +61,7 @@ def load(
         batch: items in one call; 1 unless given, all `streams` of a multi-stream.
         duration_s: how long requests are sent.
         samples: an .npz of real inputs; drawn ones are used without it.
+        trust: see `spec_of`.
         seed: of the arrivals.
         out: folder for the log and the task of the child.
 
@@ -75,7 +77,7 @@ def load(
         raise InputError(
             f"{model}: compiled for an Ethos-U, which is not in this machine; load the .tflite it is made of"
         )
-    spec = spec_of(artifact, runtime=runtime, threads=threads, options=options, feeds=samples) | wanted
+    spec = spec_of(artifact, runtime=runtime, threads=threads, options=options, feeds=samples, trust=trust) | wanted
     heard: list[list[float]] = []
     with nothing_left_of_bad_input(out):
         told = _told(spec, out / "logs", heard, listen)

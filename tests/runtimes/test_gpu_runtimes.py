@@ -1,29 +1,26 @@
-"""The runtimes of an NVIDIA GPU: the sentence where there is none, and TensorRT's order of calls on a fake one."""
+"""The runtimes of an NVIDIA GPU: the sentence where there is none, and ONNX Runtime where it falls back to the CPU."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import pytest
 import tiny_onnx
 import torch
 
+from deploytk import plugins
 from deploytk.errors import InputError, MissingDependency
-from deploytk.runtimes import FixedBatch, gpu, onnx, onnx_cuda, tensorrt
+from deploytk.runtimes import gpu, onnx, onnx_cuda, onnx_placement, onnx_tensorrt, tensorrt, tensorrt_plan
 
 NO_GPU = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 PLAN = b"ftrt" + bytes(60)
+ON_A_GPU = ["onnx-cuda", "onnx-tensorrt", "tensorrt", "torch-cuda", "torch-compile-cuda"]
 
 
 @NO_GPU
-@pytest.mark.parametrize("name", ["onnx-cuda", "tensorrt", "torch-cuda"])
+@pytest.mark.parametrize("name", ON_A_GPU)
 def test_without_a_gpu_it_is_one_sentence_and_exit_6(name: str) -> None:
     with pytest.raises(MissingDependency, match=rf"the runtime {name} needs an NVIDIA GPU, and") as caught:
         gpu.require_gpu(name)
@@ -32,16 +29,19 @@ def test_without_a_gpu_it_is_one_sentence_and_exit_6(name: str) -> None:
 
 @NO_GPU
 def test_the_gpu_is_asked_for_before_tensorrt_is_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tensorrt, "_libraries", lambda: pytest.fail("TensorRT would crash here"))
+    monkeypatch.setattr(tensorrt_plan, "libraries", lambda: pytest.fail("TensorRT would crash here"))
     (tmp_path / "m.engine").write_bytes(PLAN)
     with pytest.raises(MissingDependency, match="the runtime tensorrt needs an NVIDIA GPU"):
         tensorrt.open_session(tmp_path / "m.engine", batch=1, threads=None)
 
 
 @NO_GPU
-def test_onnx_on_a_gpu_needs_one(tmp_path: Path) -> None:
-    with pytest.raises(MissingDependency, match="the runtime onnx-cuda needs an NVIDIA GPU"):
-        onnx_cuda.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=None)
+@pytest.mark.parametrize("name", ON_A_GPU)
+def test_each_says_that_it_needs_a_gpu_and_asks_before_it_opens_a_file(name: str, tmp_path: Path) -> None:
+    runtime = plugins.load("runtimes", name)
+    assert runtime.NEEDS_GPU
+    with pytest.raises(MissingDependency, match=f"the runtime {name} needs an NVIDIA GPU"):
+        runtime.open_session(tmp_path / "there-is-none", batch=1, threads=None)
 
 
 def test_an_onnx_runtime_without_cuda_says_which_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,6 +55,7 @@ def test_falling_back_to_the_cpu_is_no_measurement_of_the_gpu(tmp_path: Path, mo
     """ONNX Runtime takes the CUDA provider where it has none, and says so in its log only."""
     monkeypatch.setattr(onnx_cuda, "require_gpu", lambda _name: None)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnx_cuda.PROVIDER])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_how: None)
     monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _self: [onnx.PROVIDER])
     real = onnxruntime.InferenceSession
 
@@ -66,158 +67,47 @@ def test_falling_back_to_the_cpu_is_no_measurement_of_the_gpu(tmp_path: Path, mo
         onnx_cuda.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=None)
 
 
-# ---- TensorRT -----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("graph", [tiny_onnx.conv, tiny_onnx.mixing])
+def test_where_each_node_runs_is_read_back_from_onnx_runtime(graph: Any, tmp_path: Path) -> None:
+    """On the CPU, as there is no GPU here: what ONNX Runtime tells has this form, and counts as fallen back."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry(onnx_placement.RECORD, "1")
+    session = onnxruntime.InferenceSession(str(graph(tmp_path / "m.onnx")), options, providers=[onnx.PROVIDER])
+    op = "Conv" if graph is tiny_onnx.conv else "Softmax"
+    with pytest.raises(InputError, match=rf"parts of it run on the CPU.*: {op} \(1\).*--runtime onnx, or"):
+        onnx_placement.placed(session, tmp_path / "m.onnx")
 
 
-class Engine:
-    """An engine that doubles its input `x` into `y`: a free batch from 1 to 4, or a fixed one."""
-
-    num_io_tensors, num_optimization_profiles = 2, 1
-
-    def __init__(self, leading: int) -> None:
-        self.leading = leading
-
-    def get_tensor_name(self, index: int) -> str:
-        return "xy"[index]
-
-    def get_tensor_mode(self, name: str) -> str:
-        return "in" if name == "x" else "out"
-
-    def get_tensor_shape(self, _name: str) -> tuple[int, ...]:
-        return (self.leading, 3)
-
-    def get_tensor_profile_shape(self, _name: str, _profile: int) -> list[tuple[int, ...]]:
-        return [(1, 3), (2, 3), (4, 3)]
-
-    def get_tensor_dtype(self, _name: str) -> str:
-        return "FLOAT"
-
-    def create_execution_context(self) -> Any:
-        return Context(self)
+def test_sizes_may_be_computed_on_the_cpu_and_other_operators_not() -> None:
+    sizes = [(onnx.PROVIDER, "Shape"), (onnx.PROVIDER, "Gather"), (onnx_cuda.PROVIDER, "Conv")]
+    onnx_placement.require_none_fell_back(Path("m.onnx"), sizes)
+    fallen = [*sizes, *[(onnx.PROVIDER, "ConvInteger")] * 2, (onnx.PROVIDER, "NonMaxSuppression")]
+    with pytest.raises(InputError, match=r"on the GPU: ConvInteger \(2\), NonMaxSuppression \(1\); bench"):
+        onnx_placement.require_none_fell_back(Path("m.onnx"), fallen)
 
 
-class Context:
-    """Writes to the addresses it was given, as TensorRT does."""
-
-    active_optimization_profile = 0
-
-    def __init__(self, engine: Engine) -> None:
-        self.shape, self.engine = engine.get_tensor_shape("x"), engine
-        self.at: dict[str, int] = {}
-
-    def set_input_shape(self, _name: str, shape: tuple[int, ...]) -> bool:
-        self.shape = shape
-        return shape[0] <= 4
-
-    def infer_shapes(self) -> list[str]:
-        return []
-
-    def get_tensor_shape(self, _name: str) -> tuple[int, ...]:
-        return self.shape
-
-    def set_tensor_address(self, name: str, address: int) -> None:
-        self.at[name] = address
-
-    def execute_async_v3(self, _stream: int) -> bool:
-        count = int(np.prod(self.shape))
-        given, result = (
-            np.ctypeslib.as_array(ctypes.cast(self.at[n], ctypes.POINTER(ctypes.c_float)), (count,)) for n in "xy"
-        )
-        result[:] = 2 * given
-        return True
+def test_an_onnx_runtime_that_does_not_tell_is_unknown() -> None:
+    assert "does not tell" in onnx_placement.placed(object(), Path("m.onnx"))["nodes"]
 
 
-@pytest.fixture
-def fake_tensorrt(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
-    """A library that reads plans whose byte 4 is the batch (255: free), on memory of the CPU."""
-    fake: Any = types.ModuleType("tensorrt")
-    fake.__version__ = "0.0"
-    fake.ILogger = type("ILogger", (), {"Severity": types.SimpleNamespace(ERROR=1)})
-    fake.TensorIOMode = types.SimpleNamespace(INPUT="in")
-    fake.nptype = lambda _dtype: np.float32
-
-    class Runtime:
-        def __init__(self, logger: Any) -> None:
-            self.logger = logger
-
-        def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-            assert plan[:4] == b"ftrt"
-            if plan[4] == 99:
-                self.logger.log(1, "Version tag does not match.\nmore")
-                return None
-            return Engine(-1 if plan[4] == 255 else plan[4])
-
-    fake.Runtime = Runtime
-    monkeypatch.setitem(sys.modules, "tensorrt", fake)
-    monkeypatch.setattr(tensorrt, "_LIBRARIES", ("tensorrt",))
-    monkeypatch.setattr(tensorrt, "_DEVICE", "cpu")
-    monkeypatch.setattr(tensorrt, "require_gpu", lambda _name: None)
-    stream = types.SimpleNamespace(cuda_stream=1, synchronize=lambda: None)
-    cuda = {"is_available": lambda: True, "Stream": lambda: stream, "get_device_name": lambda: "a fake"}
-    for name, what in cuda.items():
-        monkeypatch.setattr(torch.cuda, name, what)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    return fake
+def test_tensorrt_in_onnx_runtime_is_built_for_the_batch_that_is_measured(tmp_path: Path) -> None:
+    free = tiny_onnx.conv(tmp_path / "m.onnx")
+    assert set(onnx_tensorrt.shapes(free, 8).values()) == {"x:8x3x8x8"}
+    assert list(onnx_tensorrt.shapes(free, 8)) == [f"trt_profile_{which}_shapes" for which in ("min", "opt", "max")]
+    assert onnx_tensorrt.shapes(free, None) == onnx_tensorrt.shapes(tiny_onnx.conv(tmp_path / "f.onnx", 2), 2) == {}
+    assert onnx_tensorrt.shapes(tiny_onnx.conv(tmp_path / "s.onnx", size="side"), 8) == {}
 
 
-def engine_file(path: Path, leading: int, header: bytes = b"") -> Path:
-    path.write_bytes(header + b"ftrt" + bytes([leading]) + bytes(40))
-    return path
+def test_a_model_of_which_tensorrt_takes_nothing_is_refused() -> None:
+    onnx_tensorrt.require_some(Path("m.onnx"), {onnx_tensorrt.PROVIDER: 1, onnx_cuda.PROVIDER: 7})
+    with pytest.raises(InputError, match="TensorRT takes nothing of it; bench it with --runtime onnx-cuda"):
+        onnx_tensorrt.require_some(Path("m.onnx"), {onnx_cuda.PROVIDER: 8})
 
 
-@pytest.mark.usefixtures("fake_tensorrt")
-@pytest.mark.parametrize("header", [b"", (12).to_bytes(4, "little") + b'{"stride":8}'])
-def test_an_engine_with_a_free_batch_runs_with_and_without_ultralytics_header(tmp_path: Path, header: bytes) -> None:
-    session = tensorrt.open_session(engine_file(tmp_path / "m.engine", 255, header), batch=3, threads=None)
-    assert (session.inputs[0].shape, session.outputs[0].shape) == ((3, 3), (3, 3))
-    values = np.arange(9, dtype=np.float32).reshape(3, 3)
-    first, second = session.run({"x": values}), session.another().run({"x": values + 1})
-    np.testing.assert_array_equal(first["y"], 2 * values)
-    np.testing.assert_array_equal(second["y"], 2 * values + 2)
-
-
-@pytest.mark.usefixtures("fake_tensorrt")
-def test_batches_that_an_engine_was_not_built_for_are_a_fixed_batch(tmp_path: Path) -> None:
-    with pytest.raises(FixedBatch, match=r"takes 'x' from \(1, 3\) to \(4, 3\), not \(5, 3\)"):
-        tensorrt.open_session(engine_file(tmp_path / "m.engine", 255), batch=5, threads=None)
-    fixed = engine_file(tmp_path / "f.engine", 2)
-    assert tensorrt.open_session(fixed, batch=None, threads=None).inputs[0].shape == (2, 3)
-    with pytest.raises(FixedBatch, match="built for batch 2 alone, not for 1"):
-        tensorrt.open_session(fixed, batch=1, threads=None)
-
-
-@pytest.mark.usefixtures("fake_tensorrt")
-def test_an_engine_of_another_version_is_said_in_tensorrts_first_words(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"another version .*tensorrt 0\.0: Version tag does not match\.\); build it"):
-        tensorrt.open_session(engine_file(tmp_path / "m.engine", 99), batch=1, threads=None)
-
-
-@pytest.mark.usefixtures("fake_tensorrt")
-def test_a_file_that_is_no_engine_is_refused_and_a_missing_library_is_exit_6(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "m.engine").write_bytes(b"no engine at all")
-    with pytest.raises(InputError, match="no TensorRT engine"):
-        tensorrt.open_session(tmp_path / "m.engine", batch=1, threads=None)
-    monkeypatch.setattr(tensorrt, "_LIBRARIES", ("tensorrt_of_nobody",))
-    with pytest.raises(MissingDependency, match=r"pip install 'deploytk\[tensorrt\]'"):
-        tensorrt.open_session(engine_file(tmp_path / "m.engine", 255), batch=1, threads=None)
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
-def test_a_real_engine_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
-    trt = pytest.importorskip("tensorrt")
-    path = tiny_onnx.conv(tmp_path / "m.onnx")
-    builder = trt.Builder(tensorrt._logger(trt))
-    network = builder.create_network(0)
-    parser = trt.OnnxParser(network, tensorrt._logger(trt))
-    assert parser.parse_from_file(str(path))
-    config, profile = builder.create_builder_config(), builder.create_optimization_profile()
-    profile.set_shape("x", (1, 3, 8, 8), (2, 3, 8, 8), (4, 3, 8, 8))
-    config.add_optimization_profile(profile)
-    (tmp_path / "m.engine").write_bytes(bytes(builder.build_serialized_network(network, config)))
-    feed = {"x": np.random.default_rng(0).random((3, 3, 8, 8), dtype=np.float32)}
-    got = tensorrt.open_session(tmp_path / "m.engine", batch=3, threads=None).run(feed)["y"]
-    wanted = onnx.open_session(path, batch=3, threads=1).run(feed)["y"]
-    np.testing.assert_allclose(got, wanted, rtol=1e-2, atol=1e-2)  # TF32 has ten bits
+def test_tensorrt_in_onnx_runtime_needs_libnvinfer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx_tensorrt, "require_gpu", lambda _name: None)
+    monkeypatch.setattr(onnx_tensorrt, "_LIBRARIES", ("libnvinfer_of_nobody.so",))
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [onnx_tensorrt.PROVIDER])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda **_how: None)
+    with pytest.raises(MissingDependency, match=r"needs TensorRT \(libnvinfer; .*pip install tensorrt$"):
+        onnx_tensorrt.open_session(tiny_onnx.conv(tmp_path / "m.onnx"), batch=1, threads=None)

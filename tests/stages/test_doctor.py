@@ -17,6 +17,8 @@ from deploytk.errors import InputError
 from deploytk.stages import doctor as stage
 from deploytk.stages.doctor import doctor
 
+ON_A_GPU = ["onnx-cuda", "onnx-tensorrt", "torch-cuda", "torch-compile-cuda", "tensorrt"]
+
 
 def row(report: Any, section: str, key: str, value: str) -> dict[str, Any]:
     found: dict[str, Any] = next(r for r in report.sections[section] if r[key] == value)
@@ -58,10 +60,10 @@ def test_every_runtime_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage.shutil, "which", lambda _name: "/somewhere")
     told = {r["runtime"]: r["usable"] for r in doctor().sections["runtimes of the bench"]}
     assert set(plugins.TABLES["runtimes"]) <= set(told)
-    assert {name for name in plugins.TABLES["runtimes"] if not told[name]} == {"onnx-cuda", "torch-cuda", "tensorrt"}
+    assert {name for name in plugins.TABLES["runtimes"] if not told[name]} == set(ON_A_GPU)
 
 
-@pytest.mark.parametrize("name", ["onnx-cuda", "torch-cuda", "tensorrt"])
+@pytest.mark.parametrize("name", ON_A_GPU)
 def test_a_runtime_of_the_gpu_without_one_is_exit_6(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "_importable", lambda _library: True)
     monkeypatch.setattr(stage, "_gpu", lambda: "")
@@ -74,7 +76,8 @@ def test_a_gpu_is_not_enough_for_an_onnx_runtime_without_cuda(monkeypatch: pytes
     monkeypatch.setattr(stage, "_importable", lambda _library: True)
     monkeypatch.setattr(stage, "_gpu", lambda: "NVIDIA H200")
     monkeypatch.setattr(stage, "versions_of", lambda *names: dict.fromkeys(names, "not installed"))
-    assert "has no CUDA provider; pip uninstall" in doctor("onnx-cuda").verdict.reasons[0]
+    for name in ("onnx-cuda", "onnx-tensorrt"):
+        assert "has no CUDA provider; pip uninstall" in doctor(name).verdict.reasons[0]
     assert doctor("torch-cuda").verdict.reasons == ("torch-cuda: runs on NVIDIA H200",)
 
 
@@ -87,6 +90,18 @@ def test_a_runtime_whose_library_is_missing_is_exit_6_with_the_line_to_type(
     report = doctor(name)
     assert report.exit_code == 6
     assert f"pip install 'deploytk[{extra}]'" in report.verdict.reasons[0]
+
+
+def test_a_name_of_a_target_and_a_runtime_needs_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stage, "_importable", lambda _library: True)
+    for gpu, code in (("", 6), ("NVIDIA H200", 0)):
+        monkeypatch.setattr(stage, "_gpu", lambda gpu=gpu: gpu)
+        report = doctor("tensorrt")
+        rows = (
+            row(report, "targets", "target", "tensorrt"),
+            row(report, "runtimes of the bench", "runtime", "tensorrt"),
+        )
+        assert (report.exit_code, [r["usable"] for r in rows]) == (code, [True, bool(gpu)])
 
 
 def test_compiling_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
