@@ -206,36 +206,38 @@ def _end_to_end(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compared(models: tuple[Path, ...], out: Path, values: dict[str, Any]) -> Report:
-    from deploytk.stages import bench_compare
-    from deploytk.stages.bench import artifact_of, spec_of
+    from deploytk.stages import bench_compare, bench_engine
+    from deploytk.stages.bench import artifact_of, nothing_left_of_bad_input, spec_of
 
     if values["threads"] == "auto":
         raise InputError("--threads auto is for one model; give a number with --compare")
     budget = _budget(values)
-    contenders = [
-        bench_compare.Contender(
-            artifact=(artifact := artifact_of(model)),
-            spec=spec_of(
-                artifact,
-                runtime=runtime,
-                threads=values["threads"],
-                options=values["options"],
-                feeds=values["samples"],
-                boundary=budget.boundary,
-                trust=values["trust"],
+    batches = batch_sizes(values["batches"])
+    with nothing_left_of_bad_input(out):
+        contenders = [
+            bench_compare.Contender(
+                artifact=(artifact := bench_engine.runnable(artifact_of(model), runtime, batches, out)),
+                spec=spec_of(
+                    artifact,
+                    runtime=runtime,
+                    threads=values["threads"],
+                    options=values["options"],
+                    feeds=values["samples"],
+                    boundary=budget.boundary,
+                    trust=values["trust"],
+                )
+                | _end_to_end(values),
             )
-            | _end_to_end(values),
-        )
-        for model in models
-        for runtime in (values["runtime"] or (None,))
-    ]
+            for model in models
+            for runtime in (values["runtime"] or (None,))
+        ]
     if len(contenders) < 2:
         raise InputError("--compare needs two models, or one model and --runtime twice")
     with progress("compare") as listen:
         return bench_compare.compare(
             contenders,
             budget=budget,
-            batches=batch_sizes(values["batches"]),
+            batches=batches,
             tolerance=values["tolerance"],
             time_limit_s=values["time_limit"],
             out=out,

@@ -19,7 +19,7 @@ from deploytk.graphs.identify import RUNNABLE, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 from deploytk.runtimes.gpu import require_gpu
-from deploytk.stages import bench_estimate, bench_table
+from deploytk.stages import bench_engine, bench_estimate, bench_table
 from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_stability import stability
 from deploytk.stages.bench_sweep import swept
@@ -73,10 +73,11 @@ def bench(
     if budget.boundary == "end_to_end" and not (end_to_end or {}).get("images"):
         raise InputError("the boundary end_to_end needs the images to begin with: give --images FOLDER")
     boundary = budget.boundary
-    spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=boundary, trust=trust)
-    spec |= end_to_end or {}
     sections: dict[str, Any] = {}
     with nothing_left_of_bad_input(out):
+        artifact = bench_engine.runnable(artifact, runtime, batches, out, listen)
+        spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=boundary, trust=trust)
+        spec |= end_to_end or {}
         if threads == "auto":
             found = measured_threads(spec, batches[0], budget, out / "logs", time_limit_s / 4, listen)
             sections["threads"] = found
