@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
-from onnx import numpy_helper, shape_inference
+from onnx import inliner, numpy_helper, shape_inference
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
@@ -67,6 +67,7 @@ class Graph:
     dtypes: Mapping[str, str]
     constants: Mapping[str, np.ndarray]  # the small ones
     weights: frozenset[str]  # the names of all constants
+    inlined: bool = False  # whether the file has functions, whose nodes stand here in their place
 
     @property
     def batch(self) -> int | None:
@@ -130,6 +131,11 @@ class Graph:
         return None if scale is None or zero is None else (inner - zero) * scale
 
 
+def is_operator(node: Node) -> bool:
+    """Whether ONNX has an operator of that name, in whatever version."""
+    return bool(onnx.defs.has(node.op, domain=node.domain if node.domain != "ai.onnx" else ""))
+
+
 def read(path: Path) -> Graph:
     """The graph in an ONNX file, shapes inferred where they can be.
 
@@ -138,11 +144,12 @@ def read(path: Path) -> Graph:
     """
     model = _parsed(path)
     _require_external_data(path, model)
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model)
+    inlined = bool(model.functions)
+    if inlined:
+        model = inliner.inline_local_functions(model)
     graph = _graph(path, _inferred(model))
     _require_wired(graph)
-    return graph
+    return replace(graph, inlined=inlined)
 
 
 def _parsed(path: Path) -> Any:
@@ -165,7 +172,8 @@ def _texts(model: Any) -> Iterator[Any]:
     """Every name in the model: what is not UTF-8 comes as bytes."""
     graph = model.graph
     yield from (model.producer_name, model.producer_version, *(o.domain for o in model.opset_import))
-    yield from (t.name for t in graph.initializer)
+    for tensor in graph.initializer:
+        yield from (tensor.name, *(text for entry in tensor.external_data for text in (entry.key, entry.value)))
     for node in graph.node:
         yield from (node.op_type, node.domain, node.name, *node.input, *node.output, *(a.name for a in node.attribute))
         yield from (text for meta in node.metadata_props for text in (meta.key, meta.value))
@@ -232,8 +240,6 @@ def _nodes(graph: Any) -> tuple[Node, ...]:
 
 def _with_sections(nodes: tuple[Node, ...], graph: Any) -> tuple[Node, ...]:
     """The nodes with their sections, told from module paths in their names or their metadata (torch.onnx, dynamo)."""
-    from dataclasses import replace
-
     steps = [
         sections.Step(name=_path(node, proto), op=node.op, inputs=node.inputs, outputs=node.outputs)
         for node, proto in zip(nodes, graph.node, strict=True)

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from importlib import metadata, util
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from deploytk.budget import Verdict
 from deploytk.errors import EXIT_MISSING, EXIT_PASS, InputError
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
+from deploytk.runtimes.tensorrt_library import NAMES as TENSORRT
+from deploytk.stages import doctor_gpu
 
 #: target -> the libraries it imports (one of several where they stand together), and what it does on this machine
 #: when they are there.
@@ -28,10 +30,7 @@ _TARGETS = {
         "compiles with Vela, and its INT8 model runs here on the CPU; there is no NPU here, so NPU times are "
         "estimates only",
     ),
-    "tensorrt": (
-        ("onnx", "onnxruntime", "tensorrt|tensorrt_rtx"),
-        "builds engines here, for the GPU here or, where there is none, with TensorRT-RTX",
-    ),
+    "tensorrt": (("onnx", "onnxruntime", "tensorrt|tensorrt_rtx"), ""),  # what it does: as doctor_gpu says
 }
 #: runtime -> the libraries it imports (one of several where they stand together), and whether it needs an NVIDIA GPU.
 _RUNTIMES: dict[str, tuple[tuple[str, ...], bool]] = {
@@ -64,8 +63,9 @@ def doctor(target: str | None = None) -> Report:
     Raises:
         InputError: no target and no runtime has this name.
     """
-    targets = [_target(name) for name in plugins.names("targets")]
-    gpu = _gpu()
+    gpu, device = _gpu(), doctor_gpu.gpu_row()
+    tensorrt = doctor_gpu.tensorrt_rows(device, installed=any(_importable(name) for name in TENSORRT))
+    targets = [_target(name, tensorrt) for name in plugins.names("targets")]
     runtimes = [_runtime(name, gpu) for name in plugins.names("runtimes")]
     extras = _extras()
     machine = Machine.this()
@@ -74,6 +74,8 @@ def doctor(target: str | None = None) -> Report:
         "runtimes of the bench": runtimes,
         "extras": [_extra(name, wanted) for name, wanted in extras.items()],
         "distributions": _distributions(extras),
+        "GPU": doctor_gpu.shown(device),
+        "TensorRT": tensorrt,
         "this machine": _machine(gpu),
     }
     verdict, code = _verdict(targets, runtimes, target)
@@ -103,8 +105,8 @@ def _verdict(targets: list[dict[str, Any]], runtimes: list[dict[str, Any]], want
     return Verdict(status="fail", reasons=tuple(told)), EXIT_MISSING
 
 
-def _target(name: str) -> dict[str, Any]:
-    """Whether one target can be used here."""
+def _target(name: str, tensorrt: list[dict[str, Any]]) -> dict[str, Any]:
+    """Whether one target can be used here; `tensorrt` are the rows of TensorRT."""
     if name not in _TARGETS:
         return {"target": name, "usable": True, "here": "comes from another package", "install": ""}
     libraries, does = _TARGETS[name]
@@ -116,6 +118,9 @@ def _target(name: str) -> dict[str, Any]:
     if _clashing():
         here = f"cannot be trusted: {' and '.join(_CLASH)} are both installed"
         return {"target": name, "usable": False, "here": here, "install": _unclash()}
+    if name == "tensorrt":
+        best = max(tensorrt, key=lambda row: bool(row["usable"]))
+        return {"target": name, **{key: best[key] for key in ("usable", "here", "install")}}
     return {"target": name, "usable": True, "here": does, "install": ""}
 
 
@@ -139,8 +144,8 @@ def _runtime(name: str, gpu: str) -> dict[str, Any]:
     return {"runtime": name, "usable": False, "here": f"cannot run: {here}", "install": install}
 
 
-def _missing(libraries: Sequence[str]) -> list[str]:
-    """The libraries of which none that stand together would be found."""
+def _missing(libraries: Iterable[str]) -> list[str]:
+    """Those that Python would not find; of `a|b`, one is enough."""
     return [given for given in libraries if not any(_importable(one) for one in given.split("|"))]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 from onnx_graphs import WEIGHT, graph, model
 
 from deploytk.errors import InputError
@@ -89,6 +92,28 @@ def test_missing_external_data_is_named(tmp_path: Path) -> None:
     (tmp_path / "w.bin").unlink()
     with pytest.raises(InputError, match=r"weights stand in 'w\.bin', which is not there"):
         graphs.read(tmp_path / "e.onnx")
+
+
+def test_a_place_of_weights_that_is_no_text_is_damage(tmp_path: Path) -> None:
+    made = model(NODES, constants={"w": WEIGHT})
+    onnx.save(made, tmp_path / "e.onnx", save_as_external_data=True, location="place.bin", size_threshold=0)
+    content = (tmp_path / "e.onnx").read_bytes()
+    (tmp_path / "e.onnx").write_bytes(content.replace(b"place.bin", b"\xff\xfe\xfd" + b"ce.bin"))
+    with pytest.raises(InputError, match="damaged: a name in it is no text"):
+        graphs.read(tmp_path / "e.onnx")
+
+
+def test_the_nodes_of_a_function_stand_in_its_place(tmp_path: Path) -> None:
+    made = model([("Twice", "x", "y", {"domain": "own"})], domain="own")
+    body = [helper.make_node("Sin", ["a"], ["b"]), helper.make_node("Cos", ["b"], ["c"])]
+    made.functions.append(helper.make_function("own", "Twice", ["a"], ["c"], body, [helper.make_opsetid("", 17)]))
+    onnx.save(made, tmp_path / "f.onnx")
+    # In a process of its own: whatever has imported onnx.inliner before would hide that this file must.
+    code = "import sys; from pathlib import Path; from deploytk.graphs import onnx; g = onnx.read(Path(sys.argv[1]))"
+    argv = [sys.executable, "-c", f"{code}; print([n.op for n in g.nodes], g.inlined)", str(tmp_path / "f.onnx")]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "['Sin', 'Cos'] True"
+    onnx.save(model(NODES, constants={"w": WEIGHT}), tmp_path / "f.onnx")
+    assert not graphs.read(tmp_path / "f.onnx").inlined
 
 
 DATA = model([*NODES[:1], ("Sigmoid", "c", "s"), ("Mul", "c s", "y")], constants={"w": WEIGHT}).SerializeToString()

@@ -43,19 +43,19 @@ def build(
 
     Returns:
         library, version, gpu, compute_capability, driver (None without a GPU), onnx_sha256, profiles, precision (in
-        words), weighted, quantizers, host_code, tf32, timing_cache, level, workspace_bytes, build_s, bytes.
+        words), computes (type -> layers with weights), host_code, tf32, timing_cache, level, workspace_bytes, build_s,
+        bytes.
 
     Raises:
         MissingDependency: no TensorRT, or one that builds nothing without a GPU.
         InputError: TensorRT does not take or build it; another dimension than the batch is free.
         ParityFailed: it would not compute in that precision.
     """
-    trt, device = chosen(), gpu.found()
-    worker.emit(text=f"{library.named(trt)} reads {Path(model).name}")
-    made = networks.parsed(trt, Path(model))
-    counts = networks.counted(trt, made.network)
+    worker.emit(text=f"reading {Path(model).name}")
+    made, device = networks.parsed(Path(model)), gpu.found()
+    trt, computes = made.trt, networks.computes(made.trt, made.network)
     if precision is not None:
-        networks.require_precision(Path(model).name, precision, counts)
+        networks.require_precision(Path(model).name, precision, computes)
     wanted = spans(batches, best)
     config = _config(made, workspace_bytes, level)
     for span in _of_network(Path(model), made.network, wanted):
@@ -77,9 +77,8 @@ def build(
         "driver": device.driver if device else None,
         "onnx_sha256": sha256_of(Path(model)),
         "profiles": [span.as_list() for span in wanted],
-        "precision": counts.words,
-        "weighted": counts.floats,
-        "quantizers": counts.quantizers,
+        "precision": networks.in_words(computes),
+        "computes": computes,
         "host_code": False,
         "tf32": _tf32(trt, config),
         "timing_cache": timed,
@@ -88,18 +87,6 @@ def build(
         "build_s": build_s,
         "bytes": len(plan),
     }
-
-
-def chosen() -> ModuleType:
-    """The TensorRT that builds here: the one for every GPU where there is a GPU, else the one that needs none.
-
-    Raises:
-        MissingDependency: none is installed.
-    """
-    found = list(library.libraries())
-    if not gpu.lacking():
-        return found[0]
-    return next((trt for trt in found if library.is_rtx(trt)), found[0])
 
 
 def _config(made: Parsed, workspace_bytes: int | None, level: int) -> Any:

@@ -25,8 +25,8 @@ Half = Literal["fp16", "bf16"]
 _OPSET = 19
 
 
-#: What TensorRT has not in a precision (its parser refuses the node): it stays in float32.
-_NOT_IN = {"bf16": frozenset({"HardSwish", "HardSigmoid"})}
+#: What TensorRT has not in a precision (rules TRT016 and TRT017): it stays in float32.
+_NOT_IN = {"bf16": frozenset({"ConvTranspose", "HardSwish", "LpNormalization", "LpPool", "Mish", "Shrink"})}
 
 
 def typed(model: Path, out: Path, precision: Half) -> dict[str, Any]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from deploytk.errors import InputError, MissingDependency, ParityFailed
-from deploytk.runtimes import gpu
 from deploytk.runtimes import tensorrt_library as library
 from deploytk.runtimes.precision import told
 
 #: How TensorRT calls its types -> how deploytk does.
 _WORDS = {"FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "FP8": "float8", "INT4": "int4"}
-#: The type that an operator with weights must have in a model of each precision; INT8 is read off its Q layers.
-_ASKED = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+#: The type that an operator with weights must have in a model of each precision.
+_ASKED = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16", "int8": "int8"}
+_NO_GPU = (
+    "TensorRT reads and builds a model on a machine with an NVIDIA GPU only. TensorRT-RTX does so without one; "
+    "install it with: pip install 'deploytk[tensorrt]'"
+)
 
 
 @dataclass(kw_only=True)
@@ -29,34 +33,43 @@ class Parsed:
     network: Any
 
 
-def parsed(trt: ModuleType, model: Path) -> Parsed:
+def builder() -> tuple[ModuleType, Any]:
+    """The first TensorRT that makes a builder here, and that: TensorRT's needs a GPU, TensorRT-RTX's does not.
+
+    Raises:
+        MissingDependency: none is installed, or one that does nothing without a GPU.
+    """
+    for trt in library.libraries():
+        try:
+            return trt, trt.Builder(library.logger(trt))
+        except TypeError:  # what its constructor gives without a driver
+            continue
+    raise MissingDependency(_NO_GPU)
+
+
+def parsed(model: Path) -> Parsed:
     """The network of an ONNX file, strongly typed: it computes in the types that the file has.
 
     Raises:
-        MissingDependency: this TensorRT does nothing without a GPU.
+        MissingDependency: as `builder`.
         InputError: TensorRT does not take the file; each node that it refuses is named.
     """
     library.complaints()  # of what came before
-    log = library.logger(trt)
-    try:
-        builder = trt.Builder(log)
-    except TypeError as error:  # what its constructor gives without a driver
-        why = gpu.lacking() or "; ".join(library.complaints())
-        raise MissingDependency(f"{library.named(trt)} cannot build an engine here: {why}") from error
-    network = builder.create_network(_flags(trt))
-    parser = trt.OnnxParser(network, log)
+    trt, made = builder()
+    network = made.create_network(typed_flag(trt))
+    parser = trt.OnnxParser(network, library.logger(trt))
     if not parser.parse_from_file(str(model)):
         refused = refusals(parser) or library.complaints()
         raise InputError(
             f"{model}: {library.named(trt)} does not take it: {'; '.join(refused)}; "
             f"all of it by: deploytk check {model} --target tensorrt"
         )
-    return Parsed(trt=trt, builder=builder, parser=parser, network=network)
+    return Parsed(trt=trt, builder=made, parser=parser, network=network)
 
 
-def _flags(trt: ModuleType) -> int:
-    """Strongly typed: what TensorRT 11 and TensorRT-RTX always are, and 10 is asked for."""
-    if library.is_rtx(trt) or not trt.__version__.startswith("10."):
+def typed_flag(trt: ModuleType) -> int:
+    """The flag of a network that computes as its graph says; since TensorRT 11 each does, and in TensorRT-RTX."""
+    if library.is_rtx(trt) or int(trt.__version__.split(".")[0]) >= 11:
         return 0
     return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
@@ -77,43 +90,37 @@ def _name(value: Any) -> str:
     return str(value.name if hasattr(value, "name") else value).rpartition(".")[2]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """What the operators with weights of a network compute in, and how many tensors are rounded to INT8."""
+def computes(trt: ModuleType, network: Any) -> dict[str, int]:
+    """How many layers with weights (convolutions, matrix products) compute in which type, in a network as written.
 
-    floats: dict[str, int]  # float type -> Conv, Deconv and MatMul
-    quantizers: int
-
-    @property
-    def words(self) -> str:
-        """`float16 (62 of 63 weighted operators), float32 (1)`, and how many tensors are INT8."""
-        floats = told(self.floats, otherwise="no operator with weights")
-        return f"{floats}, {self.quantizers} tensors rounded to int8" if self.quantizers else floats
-
-
-def counted(trt: ModuleType, network: Any) -> Counts:
-    """What a network computes in, layer by layer, before anything is built."""
+    INT8 are those whose inputs are all dequantized: the builder makes one kernel on integers of them.
+    """
     weighted = (trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
-    floats: Counter[str] = Counter()
-    quantizers = 0
-    for place in range(network.num_layers):
-        layer = network.get_layer(place)
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    narrow = {str(layer.get_output(0).name): layer for layer in layers if layer.type == trt.LayerType.DEQUANTIZE}
+    found: Counter[str] = Counter()
+    for layer in layers:
         if layer.type in weighted:
+            read = [layer.get_input(i) for i in range(min(2, layer.num_inputs))]
+            sources = [narrow.get(str(tensor.name)) for tensor in read if tensor is not None]
             kind = _name(layer.get_output(0).dtype)
-            floats[_WORDS.get(kind, kind.lower())] += 1
-        quantizers += int(layer.type == trt.LayerType.QUANTIZE)
-    return Counts(floats=dict(floats), quantizers=quantizers)
+            if len(sources) == 2 and all(source is not None for source in sources):
+                kind = _name(sources[0].get_input(0).dtype)  # type: ignore[union-attr]
+            found[_WORDS.get(kind, kind.lower())] += 1
+    return dict(found)
 
 
-def require_precision(name: str, precision: str, counts: Counts) -> None:
+def in_words(found: Mapping[str, int]) -> str:
+    """`float16 (62 of 63 weighted operators), float32 (1)`."""
+    return told(found, otherwise="no operator with weights")
+
+
+def require_precision(name: str, precision: str, found: Mapping[str, int]) -> None:
     """Nothing, where the network computes in what was asked for: TensorRT 11 builds float32 without a word otherwise.
 
     Raises:
         ParityFailed: no operator does.
     """
-    if precision == "int8":
-        missing = "" if counts.quantizers else "no tensor of it is rounded to INT8"
-    else:
-        missing = "" if counts.floats.get(_ASKED[precision]) else f"its operators with weights are {counts.words}"
-    if missing:
-        raise ParityFailed(f"{name}: {precision} was asked for, and {missing}; nothing was built")
+    if not found.get(_ASKED[precision]):
+        told = in_words(found)
+        raise ParityFailed(f"{name}: {precision} was asked for, and what has weights is {told}; nothing was built")
