@@ -20,7 +20,6 @@ from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 from deploytk.runtimes.gpu import require_gpu
 from deploytk.stages import bench_estimate, bench_table
-from deploytk.stages.bench_engine import runnable
 from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_stability import stability
 from deploytk.stages.bench_sweep import swept
@@ -67,18 +66,17 @@ def bench(
         InputError: the file is no model that a runtime here can run.
         MissingDependency: its runtime is not installed, or it needs a GPU and there is none.
     """
+    began = monotonic()
     artifact = artifact_of(model)
     if artifact.format == "vela-tflite":
         return _report(artifact, [bench_estimate.estimated(artifact, budget)], [], budget, require, {})
     if budget.boundary == "end_to_end" and not (end_to_end or {}).get("images"):
         raise InputError("the boundary end_to_end needs the images to begin with: give --images FOLDER")
     boundary = budget.boundary
+    spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=boundary, trust=trust)
+    spec |= end_to_end or {}
     sections: dict[str, Any] = {}
     with nothing_left_of_bad_input(out):
-        artifact = runnable(artifact, runtime, batches, out, listen)
-        began = monotonic()  # an engine is built as long as that takes
-        spec = spec_of(artifact, runtime=runtime, options=options, feeds=feeds, boundary=boundary, trust=trust)
-        spec |= end_to_end or {}
         if threads == "auto":
             found = measured_threads(spec, batches[0], budget, out / "logs", time_limit_s / 4, listen)
             sections["threads"] = found
