@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from deploytk.artifact import Artifact, finished, stage_key, versions_of
+from deploytk.artifact import Artifact, finished, sidecar, stage_key, versions_of
 from deploytk.profile import Profile
 from deploytk.runtimes import gpu
 
@@ -68,6 +68,7 @@ def engine_of(
     there = finished(out, key)
     if there is not None:
         return there, True
+    sidecar(out).unlink(missing_ok=True)  # of another engine: it must not be taken for this one's
     facts = _built(onnx, out, how, build)
     if sweep is not None and device is not None and how.best is None and len(how.batches) > 1:
         found = sweep(out)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploytk.artifact import Artifact
+from deploytk.artifact import Artifact, sidecar
 from deploytk.errors import MissingDependency
 from deploytk.profile import Profile
 from deploytk.runtimes.gpu import Gpu
@@ -54,8 +54,13 @@ def device(monkeypatch: pytest.MonkeyPatch) -> list[Gpu | None]:
 def test_an_engine_is_built_again_for_the_batch_that_a_sweep_finds_best(
     tmp_path: Path, device: list[Gpu | None]
 ) -> None:
-    build = Builder()
-    made, skipped = engines.engine_of(artifact(tmp_path / "m.onnx"), tmp_path / "m.engine", WANTED, build, lambda _: 32)
+    build, out = Builder(), artifact(tmp_path / "m.engine", "tensorrt-engine").path  # one of an earlier export
+
+    def sweep(engine: Path) -> int:
+        assert not sidecar(engine).exists()  # it would say that the file was changed
+        return 32
+
+    made, skipped = engines.engine_of(artifact(tmp_path / "m.onnx"), out, WANTED, build, sweep)
     assert [what["best"] for what in build.asked] == [None, 32]
     assert made.settings["engine"]["profiles"][-1] == [2, 32, 64]
     assert (made.settings["engine"]["best_by"], made.settings["gpu"], skipped) == ("sweep", device[0].name, False)  # type: ignore[union-attr]
