@@ -94,6 +94,16 @@ class Artifact:
         return loaded
 
     @staticmethod
+    def given(path: Path, format: str) -> Artifact:
+        """The artifact at `path` with its lineage where one fits it, else with its sha256 alone."""
+        if sidecar(path).is_file():
+            try:
+                return Artifact.load(path)
+            except InputError:
+                pass  # changed since, or not ours: then it is a file like any other
+        return Artifact(path=path, format=format, precision="unknown", sha256=sha256_of(path), made_by="given")
+
+    @staticmethod
     def from_dict(told: Mapping[str, Any]) -> Artifact:
         """The artifact that `as_dict` told."""
         specs = {

@@ -8,8 +8,7 @@ from typing import Any, Literal
 
 from deploytk.artifact import Artifact, sidecar, versions_of
 from deploytk.budget import Verdict
-from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, DeploytkError, InputError
-from deploytk.files import sha256_of
+from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, InputError
 from deploytk.graphs.identify import Kind, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
@@ -202,12 +201,5 @@ class _Checked:
 
 
 def _artifact(model: Path, kind: Kind) -> Artifact:
-    """The file with its lineage where it has one, else with its sha256 alone."""
-    path = model / "model.pt" if kind.name == "run" else model
-    if sidecar(path).is_file():
-        try:
-            return Artifact.load(path)
-        except DeploytkError:
-            pass  # changed since, or not ours: then it is a file like any other
     format = {"torch": "pt", "run": "pt"}.get(kind.name, kind.name)
-    return Artifact(path=path, format=format, precision="unknown", sha256=sha256_of(path), made_by="given")
+    return Artifact.given(model / "model.pt" if kind.name == "run" else model, format)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deploytk import plugins, worker
-from deploytk.artifact import Artifact, sidecar, versions_of
+from deploytk.artifact import Artifact, versions_of
 from deploytk.budget import Status, Verdict
-from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, DeploytkError, InputError, StepFailed
-from deploytk.files import sha256_of
+from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PASS, EXIT_RULE, InputError, StepFailed
 from deploytk.graphs.identify import Kind, Name, identify, require_model
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
@@ -60,7 +59,7 @@ def check(
         title=model.name,
         verdict=verdict,
         exit_code=_CODES[verdict.status],
-        artifact=_artifact(model),
+        artifact=Artifact.given(model, "onnx"),
         findings=tuple(dict.fromkeys(findings)),
         machine=Machine.this(),
         versions=versions_of("deploytk", "onnx", "tensorrt", "tensorrt-rtx"),
@@ -178,13 +177,3 @@ def _computes(section: Mapping[str, Any]) -> Iterator[str]:
     if section["computes"]:
         counts = ", ".join(f"{count} in {kind}" for kind, count in section["computes"].items())
         yield f"layers with weights: {counts}"
-
-
-def _artifact(model: Path) -> Artifact:
-    """The file with its lineage where it has one, else with its sha256 alone."""
-    if sidecar(model).is_file():
-        try:
-            return Artifact.load(model)
-        except DeploytkError:
-            pass  # changed since, or not ours: then it is a file like any other
-    return Artifact(path=model, format="onnx", precision="unknown", sha256=sha256_of(model), made_by="given")
