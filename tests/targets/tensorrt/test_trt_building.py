@@ -20,6 +20,8 @@ from deploytk.recipe import Recipe
 from deploytk.runtimes import gpu
 from deploytk.runtimes import tensorrt_library as library
 from deploytk.targets import tensorrt as target
+from deploytk.targets.tensorrt import building
+from deploytk.targets.tensorrt.spans import Span
 
 pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
 
@@ -95,6 +97,16 @@ def test_a_fixed_batch_is_built_for_itself_alone(tmp_path: Path) -> None:
     assert built(tmp_path, path, batches=[4])["profiles"] == [[4, 4, 4]]
     with pytest.raises(InputError, match=r"its batch size is fixed at 4, and .* asked for batches 1, 2\.\.8, best"):
         built(tmp_path, path)
+
+
+def test_a_profile_that_tensorrt_refuses_is_told_though_it_gives_only_minus_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx")
+    monkeypatch.setattr(building, "spans", lambda *_given: (Span(least=1, best=8, most=4),))
+    with pytest.raises(InputError, match=r"m.onnx: TensorRT-RTX .* refuses the batches 1\.\.4, best at 8: .+"):
+        built(tmp_path, path)
+    assert not (tmp_path / "m.engine").exists()
 
 
 def test_a_file_that_is_no_onnx_is_one_sentence(tmp_path: Path) -> None:
