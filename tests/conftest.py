@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +23,15 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Say how a process of the tests died: xdist itself says only that it did."""
+    if error:
+        code = node.gateway._io.popen.wait(timeout=10)
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        print(f"\n{node.gateway.id}: {how}", file=sys.stderr)
 
 
 @pytest.fixture(scope="session")
