@@ -1,3 +1,9 @@
 """deploytk: from a trained model to a proven verdict on its target."""
 
+import os
+
 __version__ = "0.1.0"
+
+# ONNX Runtime (1.31, on Linux too) reports each session to its makers over the network, from threads of its own
+# that share a data base in the user's home: no part of a measurement, and nobody's business. Read when it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

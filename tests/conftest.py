@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import deploytk  # noqa: F401 (before any library: it switches off what ONNX Runtime tells its makers)
+
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

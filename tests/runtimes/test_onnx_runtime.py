@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +219,15 @@ def test_a_graph_without_a_batch_dimension_is_wrong_input(tmp_path: Path, shape:
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match="no input has a batch dimension"):
         onnx.open_session(tmp_path / "m.onnx", batch=1, threads=1)
+
+
+def test_onnx_runtime_tells_its_makers_nothing(tmp_path: Path) -> None:
+    """Its wheels for Linux keep what they report in a data base under the home, and send it from their own threads."""
+    code = "import sys; from pathlib import Path; from deploytk.runtimes import onnx\n"
+    code += "onnx.open_session(Path(sys.argv[1]), batch=1, threads=1)"
+    env = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    path, home = tiny_onnx.conv(tmp_path / "m.onnx"), tmp_path / "home"
+    home.mkdir()
+    places = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    subprocess.run([sys.executable, "-c", code, str(path)], env={**env, **places}, check=True, timeout=120)
+    assert not list(home.rglob("*onnxruntime*"))
