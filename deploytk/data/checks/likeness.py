@@ -40,6 +40,16 @@ def print_of(picture: Image.Image) -> bytes:
     return np.packbits(_brighter(_places(picture, 8))).tobytes() + np.packbits(_brighter(small)).tobytes()
 
 
+def mirrored(prints: np.ndarray) -> np.ndarray:
+    """The prints of the same pictures turned left to right, of rows of 5 uint64; where two places are equally bright,
+    a bit is wrong."""
+    bits = np.unpackbits(np.ascontiguousarray(prints).view(np.uint8).reshape(-1, 40), axis=1)
+    small, large = bits[:, :64].reshape(-1, 8, 8), bits[:, 64:].reshape(-1, 16, 16)
+    turned = [1 - part[:, :, ::-1] for part in (small, large)]
+    packed = np.packbits(np.concatenate([part.reshape(len(bits), -1) for part in turned], axis=1), axis=1)
+    return np.ascontiguousarray(packed).view(np.uint64).reshape(-1, 5)
+
+
 def _places(picture: Image.Image, side: int) -> np.ndarray:
     return np.asarray(picture.resize((side + 1, side), Image.Resampling.LANCZOS), dtype=np.int16)
 
@@ -55,8 +65,13 @@ def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, in
     if not train or not others:
         return []
     prints = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
-    first, nobody = len(train), np.iinfo(np.int64).max
-    best = np.full(len(others), nobody, dtype=np.int64)
+    return nearest(prints, len(train))
+
+
+def nearest(prints: np.ndarray, first: int) -> list[tuple[int, int, int]]:
+    """As `alike`, of rows of 5 uint64: those of train, and from `first` on the others."""
+    nobody = np.iinfo(np.int64).max
+    best = np.full(len(prints) - first, nobody, dtype=np.int64)
     for shift, width in _parts():
         # One picture is enough: thousands of frames of one camera would otherwise be compared with each other.
         left = np.flatnonzero(best == nobody)
