@@ -122,7 +122,7 @@ def decoded(model: Model, source: Model) -> Model:
 
 
 class TorchSession:
-    """A backend's checkpoint as a session: `images` -> `output0` (N, 4 + classes, anchors), or `logits` (N, classes)."""
+    """A backend's checkpoint as a session: `images` -> `output0` (N, 4 + classes, anchors) or `logits` (N, classes)."""
 
     def __init__(self, checkpoint: Path, backend: Any) -> None:
         self._predict, self._backend, self._checkpoint = backend.torch_predictor(checkpoint), backend, checkpoint
