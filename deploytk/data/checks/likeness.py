@@ -102,6 +102,8 @@ def _candidates(hashes: np.ndarray, first: int, shift: int, width: int) -> Itera
 
 def _by_part(part: np.ndarray) -> dict[int, np.ndarray]:
     """The value of a part -> the places that have it."""
+    if not len(part):
+        return {}
     order = np.argsort(part, kind="stable")
     ranked = part[order]
     starts = np.flatnonzero(np.diff(ranked, prepend=ranked[:1] + 1))
