@@ -50,7 +50,7 @@ def read(path: Path) -> Table:
         frame = pl.read_csv(io.BytesIO(data), infer_schema=False)
     except PolarsError as error:
         raise _unread(path, data, error) from error
-    unused = columns.check(path, _header(data) or frame.columns)
+    unused = columns.check(path, _header(path, data) or frame.columns)
     if frame[frame.columns[-1]].null_count():  # an empty cell, or none: polars does not tell
         _require_even(path, data)
     frame = frame.with_columns(pl.Series(LINE, _lines(data, frame.height), dtype=pl.Int32))
@@ -76,10 +76,13 @@ def _require_even(path: Path, data: bytes) -> None:
         raise InputError("\n".join(reasons), reasons=tuple(reasons))
 
 
-def _header(data: bytes) -> list[str]:
-    """The names as they stand there (polars renames one that is there twice); empty where they are no UTF-8."""
+def _header(path: Path, data: bytes) -> list[str]:
+    """The names as they stand there (polars renames one that is there twice); empty where they are in quotes."""
     first = data.split(b"\n", 1)[0].rstrip(b"\r")
-    return [] if b'"' in first else first.decode("utf-8").split(",")
+    try:
+        return [] if b'"' in first else first.decode("utf-8").split(",")
+    except UnicodeDecodeError as error:  # of a header polars does not tell
+        raise text.encoding(path, data) from error
 
 
 def _lines(data: bytes, rows: int) -> list[int] | range:
