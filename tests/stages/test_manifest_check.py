@@ -68,8 +68,8 @@ def test_only_a_deep_look_finds_flipped_bytes_within_a_jpeg(tmp_path: Path) -> N
     pytest.importorskip("simplejpeg", reason="finds changed bytes within JPEGs (extra data)")
     sources = sound(tmp_path)
     data = jpeg(1, (640, 480))
-    half = len(data) // 2
-    (tmp_path / "1.jpg").write_bytes(data[:half] + b"\xaa\x55\x13" * 40 + data[half + 120 :])
+    third = len(data) // 3
+    (tmp_path / "1.jpg").write_bytes(data[:third] + b"\xff" * 120 + data[third + 120 :])
     assert rules(check(sources, jobs=1, least=1)) == []
     assert rules(check(sources, deep=True, jobs=1, least=1)) == ["DAT009"]
 
@@ -110,6 +110,17 @@ def test_a_photo_of_train_saved_again_or_mirrored_is_found_in_val(tmp_path: Path
     found = [e["said"] for e in report.sections["data_check"]["rules"][0]["examples"]]
     assert found[0].startswith("0.jpg looks like 4.jpg (val.csv:2, val; ")
     assert found[1].startswith("1.jpg looks like the mirrored 5.jpg (val.csv:3, val; ")
+
+
+def test_each_row_without_a_label_is_told_and_of_an_image_with_many_rows_what_is_wrong_is_told_once(
+    tmp_path: Path,
+) -> None:
+    train, val = sound(tmp_path)
+    append(train, "0.jpg,", "1.jpg,", "gone.jpg,cat", "gone.jpg,cat")
+    report = check((train, val), jobs=1, least=1, remove=tmp_path / "clean")
+    found = {rule["rule"]: rule["found"] for rule in report.sections["data_check"]["rules"]}
+    assert found == {"DAT001": 1, "DAT070": 2, "DAT074": 1}
+    assert [row for _, row, _ in rejected(tmp_path / "clean")] == ["6", "7", "8", "9"]
 
 
 def test_classes_that_are_rare_or_only_in_val_and_labels_that_look_the_same(tmp_path: Path) -> None:

@@ -18,12 +18,16 @@ _ROUNDED = 0.01
 
 
 class Remark(NamedTuple):
-    """A row for which a rule does not hold; `rejects`: a cleaned copy leaves the row out."""
+    """A row for which a rule does not hold.
+
+    `rejects`: a cleaned copy leaves the row out. `told`: it is listed; another row says the same of its image otherwise.
+    """
 
     row: int
     rule: type[Rule]
     said: str
     rejects: bool = False
+    told: bool = True
 
 
 def of_rows(told: Manifest) -> Iterator[Remark]:
@@ -44,7 +48,7 @@ def of_images(told: Manifest, looks: Looks, shown: Sequence[str]) -> Iterator[Re
         told_of.add(image)
         for rule, said in looks.problems[image]:
             if first or rule.severity == "error":
-                yield Remark(row, rule, f"{shown[image]}: {said}", rejects=rule.severity == "error")
+                yield Remark(row, rule, f"{shown[image]}: {said}", rejects=rule.severity == "error", told=first)
 
 
 def of_boxes(told: Manifest, looks: Looks) -> Iterator[Remark]:

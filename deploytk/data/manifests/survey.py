@@ -57,6 +57,7 @@ def survey(
     counts = told.counts()
     found = list(_remarks(told, seen, deep))
     problems = [_problem(told, each) for each in found]
+    listed = [problem for each, problem in zip(found, problems, strict=True) if each.told]
     rejected: dict[int, Problem] = {}
     for each, problem in zip(found, problems, strict=True):
         if each.rejects:
@@ -64,7 +65,7 @@ def survey(
     what = "image" if told.boxes is None else "object"
     classes = class_checks.check(told.sources[0], counts, least=least, what=what)
     order = {path: number for number, path in enumerate(told.sources)}
-    ordered = sorted([*_columns(told), *_once(problems), *classes], key=lambda p: (p.rule.code, order[p.file], p.line))
+    ordered = sorted([*_columns(told), *listed, *classes], key=lambda p: (p.rule.code, order[p.file], p.line))
     return Survey(manifest=told, looks=seen, counts=counts, problems=tuple(ordered), rejected=rejected)
 
 
@@ -98,16 +99,6 @@ def _columns(told: Manifest) -> Iterator[Problem]:
     for table in told.tables:
         if table.unused:
             yield Problem(rule=Unused, file=table.path, line=1, said=f"{', '.join(table.unused)}: not read")
-
-
-def _once(problems: list[Problem]) -> Iterator[Problem]:
-    """Of an image with many objects, what is wrong with it is told once in each file."""
-    told: set[tuple[str, Path, str]] = set()
-    for each in problems:
-        key = (each.rule.code, each.file, each.said)
-        if key not in told:
-            told.add(key)
-            yield each
 
 
 def none_there(found: Survey) -> bool:
