@@ -20,7 +20,7 @@ _ROUNDED = 0.01
 class Remark(NamedTuple):
     """A row for which a rule does not hold.
 
-    `rejects`: a cleaned copy leaves the row out. `told`: it is listed; another row says the same of its image otherwise.
+    `rejects`: a cleaned copy leaves the row out. `told`: it is listed; else another row says the same of the image.
     """
 
     row: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from manifest_files import written
 pytest.importorskip("polars", reason="manifests are read by polars (extra data)")
 
 from deploytk.data.manifests import manifest
-from deploytk.errors import InputError
+from deploytk.errors import InputError, MissingDependency
 
 
 def refused(*paths: Path) -> str:
@@ -85,6 +86,14 @@ def test_a_wrong_file_is_one_sentence_with_its_line(
     assert message.startswith(f"{file}:{line}: " if line else f"{file}: ")
     assert said in message
     assert "\n" not in message
+
+
+def test_without_polars_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("joining", "table"):
+        monkeypatch.delitem(sys.modules, f"deploytk.data.manifests.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, "polars", None)
+    with pytest.raises(MissingDependency, match=r"polars is not installed.*deploytk\[data\]"):
+        manifest.read(written(tmp_path / "train.csv", "a.jpg,x"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
