@@ -201,3 +201,15 @@ def test_every_place_stands_in_the_details_and_the_report_can_be_read(tmp_path: 
     again = check((train, val), jobs=1, out=tmp_path / "out")
     assert again.verdict == report.verdict
     assert "6 images had not changed" in again.sections["data_check"]["notes"][-1]
+
+
+def test_real_photos_are_passed_and_real_broken_files_are_told(tmp_path: Path, data_dir: Path) -> None:
+    pytest.importorskip("simplejpeg", reason="decodes JPEGs strictly (extra data)")
+    photos = sorted((data_dir / "bccd_voc").rglob("*.jpg"))
+    bad = sorted(p for p in (data_dir / "bad/pillow").iterdir() if "trunc" in p.name or "broken" in p.name)
+    assert len(photos) == 80
+    assert bad
+    train = written(tmp_path / "train.csv", *(f"{p},cells" for p in [*photos[:60], *bad]))
+    val = written(tmp_path / "val.csv", *(f"{p},cells" for p in photos[60:]))
+    check((train, val), deep=True, jobs=1, remove=tmp_path / "clean")
+    assert [int(row) for _, row, _ in rejected(tmp_path / "clean")] == [62 + i for i in range(len(bad))]

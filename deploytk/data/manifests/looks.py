@@ -25,7 +25,7 @@ _FEW = {"quick": 2000, "deep": 256}
 _BY_CODE: Mapping[str, type[Rule]] = {rule.code: rule for rule in RULES}
 
 Look = Callable[[Sequence[Known]], list[Seen | None]]
-#: Runs a function on batches, in order: in this process, in many, or on a cluster.
+#: Runs a function on batches, in order: in this process or in many.
 Engine = Callable[[Look, Iterable[Sequence[Known]]], Iterator[list[Seen | None]]]
 
 
@@ -44,21 +44,18 @@ class Looks:
         return any(rule.severity == "error" for rule, _ in self.problems.get(image, ()))
 
 
-def look_at(
-    images: Sequence[str], *, deep: bool, jobs: int, memory: Memory, listen: Listener, engine: Engine | None = None
-) -> Looks:
+def look_at(images: Sequence[str], *, deep: bool, jobs: int, memory: Memory, listen: Listener) -> Looks:
     """What was found in each of the images, in their order.
 
     Args:
         jobs: processes.
         memory: what was seen before; what is seen now is kept there as it comes.
-        engine: runs the batches elsewhere.
     """
     digests, prints = np.zeros((len(images), 2), np.uint64), np.zeros((len(images), 5), np.uint64)
     sizes = np.zeros((len(images), 2), np.int32)
     problems: dict[int, tuple[tuple[type[Rule], str], ...]] = {}
     pace, remembered = _Pace(len(images), listen), 0
-    for start, seen, known in _seen(images, deep, engine or _engine(len(images), deep, jobs), memory):
+    for start, seen, known in _seen(images, deep, _engine(len(images), deep, jobs), memory):
         remembered += known
         for number, each in enumerate(seen, start):
             if each.digest:

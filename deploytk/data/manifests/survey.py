@@ -10,7 +10,7 @@ from deploytk.data.checks import class_checks
 from deploytk.data.checks.looking import Listener
 from deploytk.data.checks.rules import Missing, Problem, Unused
 from deploytk.data.manifests import copies, looks, manifest, memory, remarks, similar
-from deploytk.data.manifests.looks import Engine, Looks
+from deploytk.data.manifests.looks import Looks
 from deploytk.data.manifests.manifest import Manifest
 from deploytk.data.manifests.remarks import Remark
 
@@ -38,7 +38,6 @@ def survey(
     least: int,
     cache: Path | None,
     listen: Listener,
-    engine: Engine | None = None,
 ) -> Survey:
     """All that is wrong with the manifest in the files `paths`.
 
@@ -52,7 +51,7 @@ def survey(
     """
     told = manifest.read_all(*paths)
     with memory.opened(cache, deep=deep) as before:
-        seen = looks.look_at(told.images, deep=deep, jobs=jobs, memory=before, listen=listen, engine=engine)
+        seen = looks.look_at(told.images, deep=deep, jobs=jobs, memory=before, listen=listen)
     listen({"done": None, "total": None, "text": "copies and classes"})
     counts = told.counts()
     found = list(_remarks(told, seen, deep))
