@@ -42,6 +42,7 @@ EXTRAS = {
     "cv2": "yolo",
     "timm": "classifier",
     "safetensors": "classifier",
+    "polars": "data",
     "simplejpeg": "data",
     "onnx": "onnx",
     "onnxruntime": "onnx",

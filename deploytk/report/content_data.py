@@ -24,13 +24,17 @@ def data_block(report: Report) -> list[Block]:
 
 
 def _splits(told: Mapping[str, Any]) -> Table:
-    columns = ("split", "images", "not usable", "without objects", "without label file", "objects")
-    keys = ("images", "unusable", "without_objects", "unlabelled", "objects")
+    columns: tuple[str, ...] = ("split", "images", "not usable", "without objects", "without label file", "objects")
+    keys: tuple[str, ...] = ("images", "unusable", "without_objects", "unlabelled", "objects")
+    if told.get("manifest"):
+        columns, keys = ("split", "rows", "images", "not usable", "classes"), ("rows", "images", "unusable", "classes")
     rows = tuple((text(row.get("split")), *(number(row.get(key)) for key in keys)) for row in told.get("splits", ()))
     return Table(columns=columns, rows=rows, title="Splits", brief=True)
 
 
 def _classes(told: Mapping[str, Any]) -> Table:
+    if told.get("manifest"):
+        return _labels(told)
     splits = [str(row.get("split")) for row in told.get("splits", ())]
     every = list(told.get("classes", ()))
     shown = sorted(every, key=lambda row: row.get(splits[0], 0) if splits else 0)[:_CLASSES]
@@ -43,6 +47,16 @@ def _classes(told: Mapping[str, Any]) -> Table:
     few = f", the {_CLASSES} rarest of {len(every):,}" if len(every) > _CLASSES else ""
     title = f"Objects, and the shorter side of their boxes in pixels at imgsz {told.get('imgsz')}{few}"
     return Table(columns=columns, rows=rows, title=title, brief=True)
+
+
+def _labels(told: Mapping[str, Any]) -> Table:
+    """The rows of each class; of a manifest the section has the rarest classes alone."""
+    splits = [str(row.get("split")) for row in told.get("splits", ())]
+    shown = list(told.get("classes", ()))[:_CLASSES]
+    every = int(told.get("class_count", len(shown)))
+    rows = tuple((text(row.get("class")), *(number(row.get(split)) for split in splits)) for row in shown)
+    few = f", the {_CLASSES} rarest of {every:,}" if every > _CLASSES else ""
+    return Table(columns=("class", *splits), rows=rows, title=f"Rows of each class{few}", brief=True)
 
 
 def _px(row: Mapping[str, Any], key: str) -> Cell:
@@ -88,6 +102,6 @@ def _cleaned(told: Mapping[str, Any]) -> Table:
     cleaned = told.get("cleaned") or {}
     rows: list[tuple[str, Cell]] = [("folder", code(cleaned.get("folder")))] if cleaned else []
     rows += [(f"images in {split}", number(count)) for split, count in (cleaned.get("images") or {}).items()]
-    keys = [key for key in ("objects", "rejected_images", "rejected_lines") if key in cleaned]
+    keys = [key for key in ("objects", "rejected_images", "rejected_lines", "rejected") if key in cleaned]
     rows += [(key.replace("_", " "), number(cleaned[key])) for key in keys]
     return pairs(rows, "Cleaned copy")

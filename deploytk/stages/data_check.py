@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from deploytk.budget import Verdict
 from deploytk.data.checks import cleaning, image_checks
 from deploytk.data.checks.cleaning import Cleaned
 from deploytk.data.checks.looking import Listener
-from deploytk.data.checks.rules import NoLabelFor, Problem
+from deploytk.data.checks.rules import NoLabelFor
 from deploytk.data.checks.survey import Survey, survey
 from deploytk.errors import EXIT_PASS, EXIT_RULE
 from deploytk.files import write_json
 from deploytk.report import Finding, Report
+from deploytk.stages import data_findings
+from deploytk.stages.data_findings import counted
 
-#: Of each rule, so many places are named in the report; data-check.json has them all.
-_NAMED, _EXAMPLES, _PAIRS = 3, 20, 50
+#: So many pairs are named in the report; data-check.json has them all.
+_PAIRS = 50
 DETAILS = "data-check.json"
 
 
@@ -59,14 +60,14 @@ def check(
 
 
 def _report(found: Survey, *, imgsz: int, deep: bool, cleaned: Cleaned | None) -> Report:
-    findings = tuple(_finding(found, problems) for problems in _by_rule(found.problems))
+    findings = tuple(data_findings.finding(found, problems) for problems in data_findings.by_rule(found.problems))
     errors = [f for f in findings if f.severity == "error"]
     section = {
         "source": str(found.listing.source),
         "imgsz": imgsz,
         "deep": deep,
         "splits": _splits(found),
-        "rules": [_rule(found, problems) for problems in _by_rule(found.problems)],
+        "rules": [data_findings.section(found, problems) for problems in data_findings.by_rule(found.problems)],
         "classes": _classes(found),
         "pairs": [_pair(found, pair) for pair in found.pairs[:_PAIRS]],
         "notes": list(_notes(found, deep)),
@@ -86,42 +87,6 @@ def _report(found: Survey, *, imgsz: int, deep: bool, cleaned: Cleaned | None) -
 def _title(found: Survey) -> str:
     source = found.listing.source.resolve()
     return source.name if found.listing.is_voc else f"{source.parent.name}/{source.name}"
-
-
-def _by_rule(problems: Sequence[Problem]) -> Iterator[list[Problem]]:
-    for _, same in groupby(problems, key=lambda p: p.rule.code):
-        yield list(same)
-
-
-def _where(found: Survey, problem: Problem) -> str:
-    return f"{found.shown(problem.file)}:{problem.line}" if problem.line else found.shown(problem.file)
-
-
-def _finding(found: Survey, problems: list[Problem]) -> Finding:
-    """All places of a rule as one finding: the first in full, some more by name."""
-    first, *others = problems
-    one_place = len({p.file for p in problems}) == 1 and not first.line
-    named = [p.said if one_place else _where(found, p) for p in others[:_NAMED]]
-    more = f"; {len(others):,} more: {', '.join(named)}{', …' if len(others) > _NAMED else ''}" if others else ""
-    return Finding(
-        rule=first.rule.code,
-        severity=first.rule.severity,
-        where=_where(found, first),
-        message=first.said + more,
-        fix=first.rule.fix,
-    )
-
-
-def _rule(found: Survey, problems: list[Problem]) -> dict[str, Any]:
-    rule = problems[0].rule
-    return {
-        "rule": rule.code,
-        "severity": rule.severity,
-        "found": len(problems),
-        "files": len({p.file for p in problems}),
-        "holds": (rule.__doc__ or "").strip(),
-        "examples": [{"where": _where(found, p), "said": p.said} for p in problems[:_EXAMPLES]],
-    }
 
 
 def _splits(found: Survey) -> list[dict[str, Any]]:
@@ -170,35 +135,21 @@ def _reasons(found: Survey, errors: Sequence[Finding], cleaned: Cleaned | None) 
     places = sum(p.is_error for p in found.problems)
     warned = sorted({p.rule.code for p in found.problems if p.rule.severity == "warning"})
     of = "1 class" if classes == 1 else f"{classes:,} classes"
-    told = f"{_counted(images, 'image')}, {_counted(objects, 'object')} of {of}"
+    told = f"{counted(images, 'image')}, {counted(objects, 'object')} of {of}"
     if errors:
         rules = ", ".join(f.rule for f in errors)
-        yield f"{told}: {_counted(places, 'error')} ({rules})"
+        yield f"{told}: {counted(places, 'error')} ({rules})"
     else:
         yield f"{told}: no error" + (f"; warnings: {', '.join(warned)}" if warned else "")
     if cleaned is not None:
         kept = ", ".join(f"{count:,} in {split}" for split, count in cleaned.images.items())
-        left_out = f"{_counted(cleaned.rejected_images, 'image')} and {_counted(cleaned.rejected_lines, 'label line')}"
-        had = f"{kept}, {_counted(cleaned.objects, 'object')}"
+        left_out = f"{counted(cleaned.rejected_images, 'image')} and {counted(cleaned.rejected_lines, 'label line')}"
+        had = f"{kept}, {counted(cleaned.objects, 'object')}"
         told = f"left out: {left_out} (rejected.csv)" if cleaned.rejected else "nothing was left out"
         yield f"cleaned: {cleaned.folder} has {had}; {told}"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
-
-
 def _details(found: Survey, report: Report) -> dict[str, Any]:
     """Every place of every rule, every class and every pair."""
-    places = [
-        {
-            "rule": p.rule.code,
-            "severity": p.rule.severity,
-            "file": found.shown(p.file),
-            "line": p.line or None,
-            "said": p.said,
-        }
-        for p in found.problems
-    ]
     section = {**report.sections["data_check"], "pairs": [_pair(found, pair) for pair in found.pairs]}
-    return {"root": str(found.listing.root), **section, "problems": places}
+    return {"root": str(found.listing.root), **section, "problems": data_findings.places(found, found.problems)}

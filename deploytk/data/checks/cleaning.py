@@ -81,11 +81,20 @@ def require_new(out: Path, images: tuple[Path, ...] = ()) -> None:
     Raises:
         InputError: something is there already, or it would lie among the images of the dataset.
     """
-    if out.exists() or out.is_symlink():
-        raise InputError(f"{out}: is there already; give --fix a new folder")
+    require_place(out, "--fix")
     inside = next((p for p in {image.parent.resolve() for image in images} if out.resolve().is_relative_to(p)), None)
     if inside is not None:
         raise InputError(f"{out}: lies among the images in {inside}; give --fix a folder elsewhere")
+
+
+def require_place(out: Path, option: str) -> None:
+    """Nothing, where nothing is at `out` yet; `option` is how the user named it.
+
+    Raises:
+        InputError: something is there.
+    """
+    if out.exists() or out.is_symlink():
+        raise InputError(f"{out}: is there already; give {option} a new folder")
 
 
 def clean(found: Survey, out: Path, listen: Listener) -> Cleaned:

@@ -205,11 +205,12 @@ def _orientation(opened: Image.Image) -> int:
 def _decoded(image: Path, data: bytes, kind: str) -> tuple[bytes, list[Problem]]:
     """What the picture looks like, and what its decoder complains about."""
     found: list[Problem] = []
+    small: Image.Image | None = None
     library = _simplejpeg() if kind == "JPEG" else None
     if library is not None:
-        found = _strictly(image, data, library)
+        small, found = _strictly(image, data, library)
     try:
-        return likeness.print_of(_small(data)), found
+        return likeness.print_of(small or _small(data)), found
     except FAULTS as error:
         if not any(problem.is_error for problem in found):
             found.append(Problem(rule=Corrupt, file=image, said=f"cannot be decoded: {why(error)}"))
@@ -223,17 +224,22 @@ def _small(data: bytes) -> Image.Image:
         return likeness.grey(opened)
 
 
-def _strictly(image: Path, data: bytes, library: Any) -> list[Problem]:
-    """What libjpeg warns of, which Pillow and OpenCV never tell."""
+def _strictly(image: Path, data: bytes, library: Any) -> tuple[Image.Image | None, list[Problem]]:
+    """The picture, small and grey, or what libjpeg warns of, which Pillow and OpenCV never tell."""
     try:
         height, width, space, _ = library.decode_jpeg_header(data)
-        colour = "CMYK" if space in ("CMYK", "YCCK") else "GRAY"
-        library.decode_jpeg(data, colour, min_height=-(-height // _EIGHTH), min_width=-(-width // _EIGHTH))
+        inks = space in ("CMYK", "YCCK")
+        least = {"min_height": _eighth(height), "min_width": _eighth(width)}
+        decoded = library.decode_jpeg(data, "CMYK" if inks else "GRAY", **least)
     except ValueError as error:
         said = why(error)
         harmless = any(remark in said for remark in _HARMLESS)
-        return [Problem(rule=Odd if harmless else Corrupt, file=image, said=f"the decoder says: {said}")]
-    return []
+        return None, [Problem(rule=Odd if harmless else Corrupt, file=image, said=f"the decoder says: {said}")]
+    return None if inks else Image.fromarray(decoded[:, :, 0]), []
+
+
+def _eighth(side: int) -> int:
+    return max(min(_LEAST_SIDE, side), -(-side // _EIGHTH))
 
 
 @cache

@@ -13,7 +13,7 @@ from deploytk.data.checks.label_checks import Labels
 from deploytk.data.checks.rules import Copied, Leaked, NearlyLeaked, Problem, Rule, Shared
 
 #: Of two copies in different splits, the one in the split that comes first is the one too many.
-_ORDER = ("train", "val", "test")
+ORDER = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,12 +34,12 @@ def exact(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
     for split, images in splits.items():
         for image in images:
             if digest := looks[image].sha256:
-                places.setdefault(digest, []).append((_ORDER.index(split), image))
+                places.setdefault(digest, []).append((ORDER.index(split), image))
     pairs = []
     for found in places.values():
         (kept_in, kept), *others = sorted(found, key=lambda place: -place[0])
         for place, image in others:
-            pairs.append(_same(_ORDER[place], image, _ORDER[kept_in], kept))
+            pairs.append(_same(ORDER[place], image, ORDER[kept_in], kept))
     return pairs
 
 
@@ -50,7 +50,7 @@ def _same(split: str, image: Path, other_split: str, other: Path) -> Pair:
 def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) -> list[Pair]:
     """For each image of val and test, the one of train that looks the same, where there is one; not exact copies."""
     train = [image for image in splits.get("train", ()) if looks[image].print]
-    others = [(split, image) for split in _ORDER[1:] for image in splits.get(split, ()) if looks[image].print]
+    others = [(split, image) for split in ORDER[1:] for image in splits.get(split, ()) if looks[image].print]
     found = likeness.alike([looks[i].print for i in train], [looks[i].print for _, i in others])
     pairs = []
     for of_train, of_other, bits in found:
@@ -62,15 +62,19 @@ def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
 
 def check(pairs: Sequence[Pair], labels: Mapping[Path, Labels], root: Path) -> list[Problem]:
     """Each pair as a problem of the image that is one too many."""
-    return [Problem(rule=_rule(pair), file=pair.image, said=_said(pair, labels, root)) for pair in pairs]
+    return [
+        Problem(rule=rule_of(pair.kind, pair.split, pair.other_split), file=pair.image, said=_said(pair, labels, root))
+        for pair in pairs
+    ]
 
 
-def _rule(pair: Pair) -> type[Rule]:
-    if pair.split == pair.other_split:
+def rule_of(kind: Literal["same", "alike"], split: str, other_split: str) -> type[Rule]:
+    """The rule that is broken by an image of `split` that is the same as one of `other_split`, or looks it."""
+    if split == other_split:
         return Copied
-    if pair.kind == "alike":
+    if kind == "alike":
         return NearlyLeaked
-    return Leaked if pair.split == "train" else Shared
+    return Leaked if split == "train" else Shared
 
 
 def _said(pair: Pair, labels: Mapping[Path, Labels], root: Path) -> str:

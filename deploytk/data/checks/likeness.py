@@ -16,6 +16,8 @@ from PIL import Image
 NEAR_64, NEAR_256 = 6, 32
 #: One more than the bits that may differ: of so many parts one is equal in both (the pigeonhole principle).
 _PARTS = NEAR_64 + 1
+#: So many pairs are compared at once: they stay in the cache.
+_AT_ONCE = 1 << 18
 #: In 256 grey levels. What varies less has no picture in it, and its bits are noise.
 _LEAST_CONTRAST = 3.0
 
@@ -40,6 +42,16 @@ def print_of(picture: Image.Image) -> bytes:
     return np.packbits(_brighter(_places(picture, 8))).tobytes() + np.packbits(_brighter(small)).tobytes()
 
 
+def mirrored(prints: np.ndarray) -> np.ndarray:
+    """The prints of the same pictures turned left to right, of rows of 5 uint64; where two places are equally bright,
+    a bit is wrong."""
+    bits = np.unpackbits(np.ascontiguousarray(prints).view(np.uint8).reshape(-1, 40), axis=1)
+    small, large = bits[:, :64].reshape(-1, 8, 8), bits[:, 64:].reshape(-1, 16, 16)
+    turned = [1 - part[:, :, ::-1] for part in (small, large)]
+    packed = np.packbits(np.concatenate([part.reshape(len(bits), -1) for part in turned], axis=1), axis=1)
+    return np.ascontiguousarray(packed).view(np.uint64).reshape(-1, 5)
+
+
 def _places(picture: Image.Image, side: int) -> np.ndarray:
     return np.asarray(picture.resize((side + 1, side), Image.Resampling.LANCZOS), dtype=np.int16)
 
@@ -55,8 +67,13 @@ def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, in
     if not train or not others:
         return []
     prints = np.frombuffer(b"".join([*train, *others]), dtype=np.uint64).reshape(-1, 5)
-    first, nobody = len(train), np.iinfo(np.int64).max
-    best = np.full(len(others), nobody, dtype=np.int64)
+    return nearest(prints, len(train))
+
+
+def nearest(prints: np.ndarray, first: int) -> list[tuple[int, int, int]]:
+    """As `alike`, of rows of 5 uint64: those of train, and from `first` on the others."""
+    nobody = np.iinfo(np.int64).max
+    best = np.full(len(prints) - first, nobody, dtype=np.int64)
     for shift, width in _parts():
         # One picture is enough: thousands of frames of one camera would otherwise be compared with each other.
         left = np.flatnonzero(best == nobody)
@@ -72,16 +89,25 @@ def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, in
 def _candidates(hashes: np.ndarray, first: int, shift: int, width: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(places of train, places from `first` on) whose 64 bits are equal in a part and differ in `NEAR_64` at most."""
     part = (hashes >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-    order = np.argsort(part, kind="stable")  # of equal parts, those of train come first
+    of_train, of_others = _by_part(part[:first]), _by_part(part[first:])
+    for value, others in of_others.items():
+        one = of_train.get(value, np.empty(0, dtype=np.int64))
+        step = max(1, _AT_ONCE // max(1, len(one)))
+        for begin in range(0, len(others) if len(one) else 0, step):
+            some = first + others[begin : begin + step]
+            bits = np.bitwise_count(hashes[one][:, None] ^ hashes[some][None, :])
+            low, high = np.nonzero(bits <= NEAR_64)
+            yield one[low], some[high]
+
+
+def _by_part(part: np.ndarray) -> dict[int, np.ndarray]:
+    """The value of a part -> the places that have it."""
+    if not len(part):
+        return {}
+    order = np.argsort(part, kind="stable")
     ranked = part[order]
-    for step in range(1, len(order)):
-        same = np.flatnonzero(ranked[step:] == ranked[:-step])
-        if not len(same):
-            return  # no group of equal parts is larger than this step
-        low, high = order[same], order[same + step]
-        near = (low < first) & (high >= first)
-        near[near] = np.bitwise_count(hashes[low[near]] ^ hashes[high[near]]) <= NEAR_64
-        yield low[near], high[near]
+    starts = np.flatnonzero(np.diff(ranked, prepend=ranked[:1] + 1))
+    return dict(zip(ranked[starts].tolist(), np.split(order, starts[1:]), strict=True))
 
 
 def _parts() -> list[tuple[int, int]]:

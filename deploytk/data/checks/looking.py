@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from deploytk.data.checks import pool
 from deploytk.data.checks.image_checks import Looked, look
 from deploytk.data.checks.rules import Corrupt, Problem
 
@@ -40,58 +36,21 @@ def _looked(images: Sequence[Path], deep: bool, jobs: int) -> Iterator[list[Look
         yield from _in_processes(batches, jobs)
         return
     with warnings.catch_warnings():
-        _quiet()
-        with ThreadPoolExecutor(max_workers=jobs) as pool:
-            yield from pool.map(partial(_batch, deep=deep), batches)
+        pool.quiet()
+        with ThreadPoolExecutor(max_workers=jobs) as threads:
+            yield from threads.map(partial(_batch, deep=deep), batches)
 
 
 def _batch(images: Sequence[Path], *, deep: bool) -> list[Looked]:
     return [look(image, deep=deep) for image in images]
 
 
-def _quiet() -> None:
-    """Pillow warns of odd EXIF data; of a bomb it warns too, and that is meant to be an error."""
-    warnings.simplefilter("ignore")
-    warnings.simplefilter("error", Image.DecompressionBombWarning)
-
-
-def _in_child() -> None:
-    # Ctrl-C reaches the whole group; the parent alone says that it was stopped.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _quiet()
-
-
 def _in_processes(batches: Sequence[Sequence[Path]], jobs: int) -> Iterator[list[Looked]]:
-    """The batches as they are done; those of a process that died are looked at again, one image at a time."""
-    left: list[Sequence[Path]] = []
-    with _pool(jobs) as pool:
-        waiting: list[tuple[Sequence[Path], Future[list[Looked]]]] = [
-            (batch, pool.submit(_batch, batch, deep=True)) for batch in batches
-        ]
-        try:
-            for batch, future in waiting:
-                try:
-                    yield future.result()
-                except BrokenProcessPool:
-                    left.append(batch)
-        finally:  # stopped by Ctrl-C: what has not begun never does
-            for _, future in waiting:
-                future.cancel()
-    for image in (image for batch in left for image in batch):
-        yield [_alone(image)]
+    """The batches as they are done; the image that its decoder dies of is named, the others are looked at."""
+    yield from pool.mapped(partial(_batch, deep=True), batches, jobs=jobs, dead=crashed)
 
 
-def _alone(image: Path) -> Looked:
-    """The image, decoded in a process of its own: the one that its decoder dies of is found so."""
-    with _pool(1) as pool:
-        try:
-            return pool.submit(look, image, deep=True).result()
-        except BrokenProcessPool:
-            said = "the decoder crashed on it"
-            return Looked(image=image, problems=(Problem(rule=Corrupt, file=image, said=said),))
-
-
-def _pool(jobs: int) -> ProcessPoolExecutor:
-    # Not forked: the parent may have threads.
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=jobs, mp_context=context, initializer=_in_child)
+def crashed(image: Path) -> Looked:
+    """What is said of an image that takes its process with it."""
+    said = "the decoder crashed on it"
+    return Looked(image=image, problems=(Problem(rule=Corrupt, file=image, said=said),))

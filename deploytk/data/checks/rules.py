@@ -250,7 +250,7 @@ class OnlyElsewhere(Rule):
 
 
 class Rare(Rule):
-    """A class has 10 objects or more in train."""
+    """A class has 10 objects or more in train; of a manifest as many images as `--least` says (10)."""
 
     code, severity = "DAT042", "warning"
     fix = "label more of them, or leave the class out"
@@ -267,7 +267,7 @@ class Leaked(Rule):
     """No image of val or test is in train too, under whatever name: such metrics say nothing about new images."""
 
     code, severity = "DAT050", "error"
-    fix = "remove the copy in train (--fix does)"
+    fix = "remove the copy in train (--fix does; of a manifest --remove-corrupt)"
 
 
 class Shared(Rule):
@@ -303,6 +303,55 @@ class Small(Rule):
 
     code, severity = "DAT061", "warning"
     fix = "train larger, or on tiles"
+
+
+class NoName(Rule):
+    """Every row of a manifest has a path and a label."""
+
+    code, severity = "DAT070", "error"
+    fix = "label it, or remove the row (--remove-corrupt does)"
+
+
+class WrongBox(Rule):
+    """A box in a manifest is four numbers in pixels, with an area, and begins on its image."""
+
+    code, severity = "DAT071", "error"
+    fix = "correct x1, y1, x2, y2, or leave all four empty where there is no box"
+
+
+class Conflict(Rule):
+    """A picture has one label in a manifest, wherever it is listed and whatever its copies are called."""
+
+    code, severity = "DAT072", "error"
+    fix = "look at it and keep the right one: what is learned from one row is unlearned from the other"
+
+
+class TwoSplits(Rule):
+    """No path of a manifest is in train and in val or test."""
+
+    code, severity = "DAT073", "error"
+    fix = "remove the row of train (--remove-corrupt does)"
+
+
+class Listed(Rule):
+    """No row of a manifest is there twice."""
+
+    code, severity = "DAT074", "warning"
+    fix = "remove the second; each counts once in training (--remove-corrupt removes those of train)"
+
+
+class NearlyNamed(Rule):
+    """No two labels of a manifest differ only in case, in spaces, or in how Unicode writes a character."""
+
+    code, severity = "DAT075", "warning"
+    fix = "write them alike, unless they are two classes"
+
+
+class Unused(Rule):
+    """Every column of a manifest has a meaning here: path, label, split, x1, y1, x2, y2."""
+
+    code, severity = "DAT076", "info"
+    fix = "nothing to do where it is meant for something else; a cleaned copy keeps it"
 
 
 RULES: tuple[type[Rule], ...] = tuple(sorted(Rule.__subclasses__(), key=lambda rule: rule.code))

@@ -1,0 +1,1 @@
+"""Manifests: images, labels and splits as the rows of CSV files, up to some hundred thousand of them."""
