@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -16,7 +16,8 @@ Section = Literal["backbone", "neck", "head"]
 SECTIONS: tuple[Section, ...] = ("backbone", "neck", "head")
 
 #: Profile fields that hold a path: relative ones are relative to the profile file they are written in.
-PATH_FIELDS = (("data", "path"), ("model", "pretrained"), ("export", "tensorrt", "timing_cache"))
+_PATHS = (("data", "path"), ("model", "pretrained"), ("export", "tensorrt", "timing_cache"))
+PATH_FIELDS = (*_PATHS, *(("parts", part, *path) for part in ("detector", "classifier") for path in _PATHS))
 
 
 def readable_batches(batches: str) -> str:
@@ -64,6 +65,9 @@ class Data(Strict):
     """The images and labels."""
 
     path: Path | None = Field(None, description="data.yaml, Pascal-VOC or train/CLASS/... folder; never written to")
+    one_class: str | None = Field(
+        None, min_length=1, description="a detector learns objects of all classes as this one: where, not what"
+    )
 
 
 class Ema(Strict):
@@ -296,8 +300,52 @@ class Bench(Strict):
         return readable_batches(batches)
 
 
+class Part(Strict):
+    """One model of a pipeline of two. What it does not say is taken from the profile around it."""
+
+    backend: str
+    cycle: int | None = Field(None, ge=1, description="epochs until the other part's turn; all of them by default")
+    model: Model = Model()
+    data: Data = Data()
+    train: Train = Train()
+    guard: Guard = Guard()
+    limits: Limits = Limits()
+    keep: Keep = Keep()
+    milestones: tuple[Milestone, ...] = ()
+    rules: tuple[PhaseRule, ...] = ()
+    track: Track = Track()
+    calibration: Calibration = Calibration()
+    export: Export = Export()
+
+
+class Parts(Strict):
+    """A detector that finds objects, and a classifier that says what each of them is."""
+
+    detector: Part
+    classifier: Part
+
+
+class Pipeline(Strict):
+    """How the two models of a pipeline work together."""
+
+    margin: float = Field(0.1, ge=0, le=1, description="a crop is larger than its box by this share at each side")
+    square: bool = Field(True, description="crops are squares around their boxes, so that nothing is distorted")
+    most: int = Field(16, ge=1, description="crops that are classified in one image, the most certain boxes first")
+    top_k: int = Field(5, ge=1)
+    score_above: float = Field(0.25, gt=0, lt=1, description="boxes of a lower score are none")
+    overlap_at_most: float = Field(0.7, gt=0, le=1)
+    batch: int = Field(16, ge=1, description="crops that go through the classifier at once")
+
+
+#: The backend of a profile that has parts.
+TWO_STAGE = "two-stage"
+PART_NAMES = ("detector", "classifier")
+#: What a part takes from the profile around it where it does not say otherwise.
+COMMON = tuple(name for name in Part.model_fields if name not in ("backend", "cycle"))
+
+
 class Profile(Strict):
-    """Everything deploytk needs to take one model from training to a verdict."""
+    """Everything deploytk needs to take one model, or a pipeline of two, from training to a verdict."""
 
     # `schema` is also a (deprecated) method of BaseModel, hence the alias.
     schema_version: Literal[1] = Field(1, alias="schema")
@@ -318,3 +366,34 @@ class Profile(Strict):
     export: Export = Export()
     bench: Bench = Bench()
     budget: Budget = Budget()
+    parts: Parts | None = None
+    pipeline: Pipeline = Pipeline()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parts_have_what_is_common(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not isinstance(values.get("parts"), dict):
+            return values
+        common = {name: values[name] for name in COMMON if name in values}
+        parts = {name: over(common, part) for name, part in values["parts"].items()}
+        return {**values, "parts": parts}
+
+    @model_validator(mode="after")
+    def _two_stage_has_parts(self) -> Profile:
+        if (self.backend == TWO_STAGE) != (self.parts is not None):
+            raise ValueError(f"backend: {TWO_STAGE} and parts: {{detector, classifier}} go together")
+        return self
+
+    def part(self, name: str) -> Profile:
+        """The profile of one part, as of a model by itself."""
+        part: Part = getattr(self.parts, name)
+        own = {field: getattr(part, field) for field in ("backend", *COMMON)}
+        whole = {"parts": None, "aliases": (), "name": f"{self.name}-{name}"}
+        return self.model_copy(update={**own, **whole})
+
+
+def over(base: Any, new: Any) -> Any:
+    """The mapping `new` over `base`, key by key at each depth."""
+    if not isinstance(base, dict) or not isinstance(new, dict):
+        return new
+    return {**base, **{key: over(base.get(key), value) for key, value in new.items()}}

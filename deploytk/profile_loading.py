@@ -12,7 +12,7 @@ import yaml
 from deploytk import resources, strict_yaml
 from deploytk.errors import ProfileError
 from deploytk.plugins import suggestion
-from deploytk.profile import PATH_FIELDS, Npu, Profile
+from deploytk.profile import COMMON, PATH_FIELDS, Npu, Profile
 from deploytk.strict_yaml import Loc, Source, Words
 
 #: Read out of the file before it becomes a Profile.
@@ -37,6 +37,9 @@ def load(name: str, overrides: Mapping[Loc, Any] | None = None) -> Profile:
     source = _read(find(name), seen=())
     for loc, value in (overrides or {}).items():
         _put(source, loc, value)
+        parts = source.values.get("parts")
+        for part in parts if isinstance(parts, dict) and loc[0] in COMMON else ():
+            _put(source, ("parts", part, *loc), value)
     return strict_yaml.validated(Profile, source, _WORDS, also=(_EXTENDS,))
 
 

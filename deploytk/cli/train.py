@@ -17,9 +17,9 @@ from deploytk.cli.options import overrides, training
 from deploytk.errors import InputError
 
 if TYPE_CHECKING:
+    from deploytk.cli.live import Listeners
     from deploytk.profile import Profile
     from deploytk.report import Report
-    from deploytk.worker import Listener
 
 #: word after `train` -> (module:command, the line that help shows). Any other word is a profile.
 BELOW: dict[str, tuple[str, str]] = {
@@ -130,8 +130,8 @@ def train(
         return train_matrix.trained(which, (*matrix, *axes), given, out, jobs=jobs or 1, how=wanted)
     profile = profile_loading.load(which, overrides(**values))
     folder = out or Path("runs") / profile.name
-    with live({profile.name: profile.train.epochs}) as listen, told_how_to_go_on(folder):
-        report = _run(mode, profile, folder.absolute(), listen(profile.name), wanted)
+    with live(_epochs(profile)) as listen, told_how_to_go_on(folder):
+        report = _run(mode, profile, folder.absolute(), listen, wanted)
     say_last(f"run folder: {folder}")
     return report
 
@@ -159,13 +159,28 @@ def _is_matrix(matrix: tuple[str, ...], axes: tuple[str, ...], jobs: int | None,
     return bool(matrix)
 
 
-def _run(mode: str, profile: Profile, folder: Path, listen: Listener, wanted: Any) -> Report:
+def _epochs(profile: Profile) -> dict[str, int]:
+    """The name of each training -> how many epochs it is to have."""
+    from deploytk.profile import PART_NAMES
+
+    if profile.parts is None:
+        return {profile.name: profile.train.epochs}
+    return {name: profile.part(name).train.epochs for name in PART_NAMES}
+
+
+def _run(mode: str, profile: Profile, folder: Path, listen: Listeners, wanted: Any) -> Report:
+    if profile.parts is not None:
+        from deploytk.stages import train_parts
+
+        if mode == "full":
+            return train_parts.train(profile, folder, listen, how=wanted)
+        return train_parts.look(mode, profile, folder, listen)
     if mode == "full":
         from deploytk.stages.train import train as stage
 
-        return stage(profile, folder, listen, how=wanted)
+        return stage(profile, folder, listen(profile.name), how=wanted)
     from deploytk.stages import train_modes
 
     if mode == "validate":
         return train_modes.validate(profile, folder)
-    return train_modes.smoke(profile, folder, listen)
+    return train_modes.smoke(profile, folder, listen(profile.name))

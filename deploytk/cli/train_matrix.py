@@ -18,9 +18,10 @@ def trained(which: str, axes: Sequence[str], given: Overrides, out: Path | None,
     """The report of all variants of the profile `which`."""
     from deploytk import profile_loading
     from deploytk.cli.train import told_how_to_go_on
-    from deploytk.stages import matrix_axes
+    from deploytk.stages import matrix_axes, train_parts
     from deploytk.stages.matrix import matrix
 
+    train_parts.refuse_parts(profile_loading.load(which, given), "a matrix varies")
     variants, findings = matrix_axes.expanded(axes, lambda chosen: profile_loading.load(which, {**given, **chosen}))
     title = f"{profile_loading.load(which, given).name}-matrix"
     folder = (out or Path("runs") / title).absolute()

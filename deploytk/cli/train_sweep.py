@@ -51,10 +51,12 @@ def sweep_lr(
     """
     from deploytk import profile_loading
     from deploytk.stages import sweep_lr as stage
+    from deploytk.stages import train_parts
     from deploytk.training import sweep
 
     wanted, rates = how(resume=resume, restart=restart), sweep.rates(first, last, points)
     profile = profile_loading.load(name, overrides(**values))
+    train_parts.refuse_parts(profile, "a sweep is for")
     epochs = values["epochs"] or stage.default_epochs(profile)
     folder = (out or Path("runs") / f"{profile.name}-sweep").absolute()
     shown = {variant.name: epochs for variant in stage.variants(profile, rates, epochs)}

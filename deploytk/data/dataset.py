@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploytk.errors import InputError
@@ -48,6 +48,14 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """How many images each split has."""
         return {name: len(samples) for name, samples in self.splits.items()}
+
+    def as_one(self, name: str) -> Dataset:
+        """The same objects, all of one class called `name`."""
+        splits = {
+            split: tuple(Sample(s.image, tuple(replace(box, label=0) for box in s.boxes)) for s in samples)
+            for split, samples in self.splits.items()
+        }
+        return replace(self, classes=(name,), splits=splits)
 
     def fingerprint(self) -> str:
         """The sha256 of classes, image bytes and boxes: equal for equal data, wherever it lies."""

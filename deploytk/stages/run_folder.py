@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from deploytk.errors import InputError
 from deploytk.files import write_json
-from deploytk.profile import Profile
+from deploytk.profile import PART_NAMES, Profile
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ def opened(path: Path) -> RunFolder:
     if not path.exists():
         raise InputError(f"{path}: no such run folder")
     run = RunFolder(path if path.is_dir() else path.parent)
-    run.profile()
+    parts = run.profile().parts
+    if parts is not None:
+        where = " or ".join(str(run.path / name) for name in PART_NAMES)
+        raise InputError(f"{path}: a pipeline of two models; name one: {where}")
     if not run.model.is_file():
         raise InputError(f"{run.path}: training has not finished here (no model.pt); go on with: deploytk train or run")
     return run

@@ -81,17 +81,55 @@ def _refuse(findings: Sequence[Finding]) -> None:
         raise (MissingDependency if missing else InputError)("\n".join(refused), reasons=refused)
 
 
+def take_on(
+    profile: Profile, run: RunFolder, wanted: Settings, until: int, *, how: How = "auto", listen: Listener | None = None
+) -> State:
+    """The state of a training that was taken on to an epoch; "done" where none is left to train. No model is made yet.
+
+    The preflight is the caller's.
+
+    Raises:
+        InputError: another training stands in the run folder; nothing was started or written.
+        TrainingFailed: training ended without a usable model.
+    """
+    with run.alone(), _disk_full_told(profile, run):
+        train_begin.require_same(run, wanted, how)
+        return _supervised(profile, run, wanted, how, listen, until=until)[0]
+
+
 def _trained(
     profile: Profile, run: RunFolder, wanted: Settings, how: How, listen: Listener | None, findings: Sequence[Finding]
 ) -> tuple[Artifact, str]:
     """(the trained model, how it came about: "trained", "resumed at epoch 7")."""
+    state, before = _supervised(profile, run, wanted, how, listen, findings)
+    made = _finished(profile, run, wanted, state, listen)
+    new = state.steps[before:]
+    resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
+    return made, resumed or ("finished, all epochs were there" if before else "trained")
+
+
+def _supervised(
+    profile: Profile,
+    run: RunFolder,
+    wanted: Settings,
+    how: How,
+    listen: Listener | None,
+    findings: Sequence[Finding] = (),
+    *,
+    until: int | None = None,
+) -> tuple[State, int]:
+    """(how it ended or paused, how many segments there were before).
+
+    Raises:
+        TrainingFailed: it ended without a usable model.
+    """
     patience = how == "resume" and train_begin.more_patience(run, wanted)
     state = train_begin.begun(run, wanted, how)
     run.save_profile(profile)
     before = len(state.steps)
     with sinks.told_too(profile, run.path, listen) as heard:
         child = Child(profile, run, heard)
-        job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell)
+        job = Job(profile=profile, folder=child.folder, launch=child, tell=child.ear.tell, until=until)
         plan = train_begin.plan(job, run, state, how, more_patience=patience)
         for finding in findings:
             if finding.severity == "warning" and not before:
@@ -105,10 +143,7 @@ def _trained(
         if len(state.steps) > before:  # else it is told again, and is drawn already
             train_errors.draw(run, profile)
         raise train_errors.failed(run, profile, state)
-    made = _finished(profile, run, wanted, state, listen)
-    new = state.steps[before:]
-    resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
-    return made, resumed or ("finished, all epochs were there" if before else "trained")
+    return state, before
 
 
 @contextmanager

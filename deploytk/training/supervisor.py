@@ -36,10 +36,12 @@ class Job:
     folder: Folder
     launch: Launch
     tell: Tell
+    until: int | None = None  # the epoch after which the training pauses; another is to have its turn then
 
 
 def supervise(job: Job, state: State, plan: Segment | End | None = None) -> State:
-    """The state in which the training ended, done or failed; state.json says at every moment how far it has come.
+    """The state in which the training ended, done or failed, or paused (running); state.json says at every moment how
+    far it has come.
 
     Args:
         plan: what is done first; by default what follows from the state.
@@ -49,12 +51,27 @@ def supervise(job: Job, state: State, plan: Segment | End | None = None) -> Stat
     """
     plan = plan or following(job, state)
     while isinstance(plan, Segment):
-        state, ended = _trained(job, state, plan)
+        if _paused(job, state, plan):
+            return state
+        state, ended = _trained(job, state, _until(job, plan))
         plan = ended or following(job, state)
     state = replace(state, status="done" if plan.ok else "failed", reason=plan.reason)
     _write(job, state)
     job.tell("end", ok=plan.ok, reason=plan.reason)
     return state
+
+
+def _paused(job: Job, state: State, plan: Segment) -> bool:
+    """Whether the turn is over: its last epoch was trained, be it kept or not."""
+    if job.until is None:
+        return False
+    last = state.steps[-1] if state.steps else None
+    done = last.segment.last_epoch if last and last.outcome and last.outcome.ended == "done" else 0
+    return max(plan.first_epoch - 1, done) >= job.until
+
+
+def _until(job: Job, plan: Segment) -> Segment:
+    return plan if job.until is None else replace(plan, last_epoch=min(plan.last_epoch, job.until))
 
 
 def shelf(job: Job) -> Shelf:

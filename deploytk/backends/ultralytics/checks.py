@@ -7,9 +7,10 @@ from typing import Any
 
 from deploytk.backends import checks
 from deploytk.data import dataset, images, view
+from deploytk.data.dataset import Dataset
 from deploytk.errors import InputError
 from deploytk.graphs import pickles
-from deploytk.profile import Profile
+from deploytk.profile import Data, Profile
 from deploytk.report import Finding
 
 #: As in `network.ARCHS`, which cannot be imported here.
@@ -26,7 +27,7 @@ def preflight(profile: Profile) -> list[Finding]:
         *checks.device(profile),
     ]
     try:
-        data = dataset.read(data_path(profile.data.path))
+        data = detections(profile.data)
         images.check(s.image for samples in data.splits.values() for s in samples)
     except InputError as error:
         return [*found, checks.error("PRE004", "data", error.message)]
@@ -35,7 +36,17 @@ def preflight(profile: Profile) -> list[Finding]:
 
 def data_fingerprint(profile: Profile) -> str:
     """The sha256 of the profile's dataset: classes, images, boxes."""
-    return dataset.read(data_path(profile.data.path)).fingerprint()
+    return detections(profile.data).fingerprint()
+
+
+def detections(data: Data) -> Dataset:
+    """The profile's dataset as it is learned: with all its classes, or all objects as one.
+
+    Raises:
+        InputError: the profile names none, or it is wrong.
+    """
+    found = dataset.read(data_path(data.path))
+    return found if data.one_class is None else found.as_one(data.one_class)
 
 
 def data_path(path: str | Path | None) -> Path:
@@ -49,7 +60,7 @@ def data_path(path: str | Path | None) -> Path:
 
 def view_of(profile: dict[str, Any], run: str | Path) -> view.View:
     """The copy of the profile's dataset in the run folder, made where it is not there yet."""
-    return view.of(data_path(profile["data"]["path"]), Path(run) / "data")
+    return view.materialise(detections(Data.model_validate(profile["data"])), Path(run) / "data")
 
 
 def _model_findings(profile: Profile) -> list[Finding]:
