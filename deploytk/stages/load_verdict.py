@@ -12,7 +12,7 @@ import numpy as np
 from deploytk import soak
 from deploytk.budget import Budget, Verdict
 from deploytk.judge import judge
-from deploytk.load import Load
+from deploytk.scenarios import Load
 from deploytk.measurement import percentile
 
 #: Calls in the shortest block.
