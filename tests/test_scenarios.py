@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from deploytk import scenarios, soak
-from deploytk.scenarios import Load
 from deploytk.pacing import MachineClock, WrongOutput
+from deploytk.scenarios import Load
 from deploytk.timing import Outputs, Run
 
 MS = 1_000_000

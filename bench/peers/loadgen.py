@@ -1,4 +1,4 @@
-"""MLPerf LoadGen beside `deploytk.scenarios`: the same ONNX Runtime session in one process, scenario by scenario in turn.
+"""MLPerf LoadGen beside `deploytk.scenarios`: the same session in one process, scenario by scenario in turn.
 
 python bench/peers/loadgen.py MODEL.onnx [--rounds 6] [--seconds 8]     # writes bench/results/loadgen.{json,md}
 

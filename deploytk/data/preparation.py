@@ -159,7 +159,7 @@ class Preparation(BaseModel):
         return made, self.fit_into(pixels, made[0])
 
     def fit_into(self, pixels: np.ndarray, place: np.ndarray) -> Placed:
-        """Write decoded pixels as one input to `place`, an array of `shape` and `dtype`; where the image stands in it."""
+        """Write decoded pixels as one input to `place` (of `shape` and `dtype`); where the image stands in it."""
         fitted, placed = self._fitted(pixels)
         if self.colour == "gray":
             cv2 = _cv2()

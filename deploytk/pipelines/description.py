@@ -140,7 +140,7 @@ def _require_same(place: Path, name: str, part: Part) -> None:
     if not file.is_file():
         raise InputError(f"{place}: {name}.file: {file} is not there; copy the whole folder")
     if sha256_of(file) != part.sha256:
-        raise InputError(f"{file}: is not the model that {place.name} names (its sha256 differs); make the folder again")
+        raise InputError(f"{file}: is not the model that {place.name} names (its sha256 differs): make it again")
 
 
 def _values(place: Path) -> dict[str, Any]:

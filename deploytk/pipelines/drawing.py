@@ -25,7 +25,9 @@ def drawn(pixels: np.ndarray, found: Recognised) -> np.ndarray:
     for number in reversed(range(len(found.scores))):  # the most certain one on top
         colour, words = _COLOURS[_hash(_name(found, number)) % len(_COLOURS)], _words(found, number)
         left, top, right, bottom = (float(x) for x in found.boxes[number])
-        pen.rectangle((left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=max(1, side // 300))
+        pen.rectangle(
+            (left, top, max(left, right - 1), max(top, bottom - 1)), outline=colour, width=max(1, side // 300)
+        )
         box = pen.textbbox((left, top), words, font=font)
         y = max(0.0, top - (box[3] - box[1]) - 4)
         pen.rectangle((left, y, left + box[2] - box[0] + 4, y + box[3] - box[1] + 4), fill=colour)

@@ -198,7 +198,8 @@ class Pipeline:
         laps: Laps,
     ) -> list[Recognised]:
         """The results as values of their own."""
-        names, ends, ms = self._names(labels), np.cumsum(counts), {}
+        ms: dict[str, float] = {}
+        names, ends = self._names(labels), np.cumsum(counts)
         made = [
             Recognised(
                 boxes=np.array(one.boxes, np.float32),

@@ -24,8 +24,8 @@ DISTRIBUTIONS = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
 OPTIONS = {
     "optimization": "how far the graph is optimised: all (default), extended, basic or off",
-    "spin": "on (default): idle threads wait busily, which takes the cores from other models of the process; stop: they "
-    "do so only while a run goes on (for several models in one process); off",
+    "spin": "on (default): idle threads wait busily, which takes the cores from other models of the process; stop: "
+    "only while a run goes on (for several models in one process); off",
 }
 
 #: Operator domains that ONNX Runtime brings itself.

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from deploytk import scenarios, plugins, soak, timing, usage
+from deploytk import plugins, scenarios, soak, timing, usage
 from deploytk.artifact import versions_of
-from deploytk.scenarios import Load
 from deploytk.pacing import WrongOutput
 from deploytk.runtimes import FixedBatch, Session
+from deploytk.scenarios import Load
 from deploytk.stages.bench_inputs import Feed, feeds_for
 from deploytk.timing import Run
 from deploytk.worker import emit

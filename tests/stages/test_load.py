@@ -22,8 +22,8 @@ from deploytk import soak
 from deploytk.budget import Budget
 from deploytk.cli import bench_load
 from deploytk.errors import EXIT_OVER_BUDGET, InputError
-from deploytk.scenarios import Load
 from deploytk.report import Report, render
+from deploytk.scenarios import Load
 from deploytk.stages import load_verdict
 from deploytk.stages.load import load
 
