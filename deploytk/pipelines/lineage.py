@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from deploytk.artifact import Artifact
@@ -38,7 +39,7 @@ def models_of(described: Described) -> tuple[Artifact, Artifact]:
         known = next((a for a in chains[name] if a.sha256 == part.sha256), None)
         kind = identify(file).name
         made = Artifact(path=file, format=kind, precision="unknown", sha256=part.sha256, made_by="given")
-        found.append(known or made)
+        found.append(replace(known, path=file) if known else made)
     return found[0], found[1]
 
 

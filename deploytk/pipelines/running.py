@@ -25,6 +25,8 @@ from deploytk.pipelines.sessions import Opened, opened
 from deploytk.runtimes import FixedBatch
 
 PARTS = ("decode", "prepare", "detect", "nms", "crop", "classify", "after", "copy")
+#: Of boxes that are given: a top-5 is told of them.
+_LEAST_NAMES = 5
 #: A path, the bytes of an image file, or decoded pixels: (height, width, 3) uint8 in OpenCV's order, BGR.
 Image = str | Path | bytes | np.ndarray
 #: Which boxes become crops: (what was found in an image, its height, its width) -> (k, 4) corners in its pixels.
@@ -129,14 +131,14 @@ class Pipeline:
             return [one for start in groups for one in self._group(images[start : start + self.images])]
 
     def classify(self, image: Image, boxes: np.ndarray) -> tuple[tuple[tuple[str, ...], ...], np.ndarray]:
-        """(for each box its most probable names, their probabilities (n, k)) for boxes that are given.
+        """(for each box its most probable names, their probabilities (n, k)) for boxes that are given; 5 or more names.
 
         Args:
             boxes: (n, 4) corners in pixels of the image.
         """
         pixels = pixels_of(image)
         with self._lock:
-            labels, shares = self._classified([pixels], [boxes], Laps())
+            labels, shares = self._classified([pixels], [boxes], Laps(), max(self.told.classifier.top_k, _LEAST_NAMES))
         return self._names(labels), shares
 
     def _group(self, images: Sequence[Image]) -> list[Recognised]:
@@ -146,7 +148,7 @@ class Pipeline:
         found = self._detected(pixels, laps)
         chosen = [self._choose(one, *of.shape[:2]) for one, of in zip(found, pixels, strict=True)]
         laps.end("nms")
-        labels, shares = self._classified(pixels, chosen, laps)
+        labels, shares = self._classified(pixels, chosen, laps, self.told.classifier.top_k)
         return self._copied(found, [len(boxes) for boxes in chosen], labels, shares, laps)
 
     def _detected(self, pixels: Sequence[np.ndarray], laps: Laps) -> list[Detections]:
@@ -165,12 +167,12 @@ class Pipeline:
         ]
 
     def _classified(
-        self, pixels: Sequence[np.ndarray], boxes: Sequence[np.ndarray], laps: Laps
+        self, pixels: Sequence[np.ndarray], boxes: Sequence[np.ndarray], laps: Laps, k: int
     ) -> tuple[np.ndarray, np.ndarray]:
         """(labels (n, k), probabilities (n, k)) of the crops of all images, one after the other."""
         part, spec, most = self.told.classifier, self.classifier.output, self.classifier.most
         crops = [crop for of, some in zip(pixels, boxes, strict=True) for crop in self._crops(of, some)]
-        self.last_classes, said = [], [_nothing(part.top_k, len(part.labels))]
+        self.last_classes, said = [], [_nothing(k, len(part.labels))]
         for start in range(0, len(crops), most):
             some = crops[start : start + most]
             for row, crop in enumerate(some):
@@ -178,7 +180,7 @@ class Pipeline:
             laps.end("crop")
             self.last_classes.append(self.classifier.run(self._rows, len(some)))
             laps.end("classify")
-            said.append(top_k(self.last_classes[-1], spec, part.top_k))
+            said.append(top_k(self.last_classes[-1], spec, k))
             laps.end("after")
         labels, shares = (np.concatenate(column) for column in zip(*said, strict=True))
         laps.end("after")

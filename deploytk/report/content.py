@@ -34,8 +34,9 @@ from deploytk.report.content_training import train_block
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff", "engine",
-        "ladder", "load", "matrix", "npu", "optimize", "parity", "pipeline", "predict", "ratio", "skipped", "sweep", "train",
+        "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
+        "engine", "ladder", "load", "matrix", "npu", "optimize", "parity", "pipeline", "predict", "ratio", "skipped",
+        "sweep", "train",
     }
 )  # fmt: skip
 

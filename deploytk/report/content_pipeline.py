@@ -10,7 +10,6 @@ from deploytk.report.blocks import Block, Table, number, text, word
 
 #: What the terminal shows of a prediction; the files have the rest.
 _MOST_ROWS = 60
-_PARTS = ("decode", "prepare", "detect", "nms", "crop", "classify", "after", "copy")
 
 
 def pipeline_block(report: Report) -> list[Block]:
@@ -64,30 +63,35 @@ def _stages(told: Mapping[str, Any]) -> list[Table]:
         )
         for r in rows
     )
-    title = f"Where the time goes, at {rows[0].get('batch')} image(s) a call: means add up to the whole"
+    title = f"Where the time goes, at batch {rows[0].get('batch')}: the means add up to the whole"
     return [Table(columns=("stage", "mean ms", "share", "p50 ms", "p95 ms"), rows=cells, title=title, brief=True)]
 
 
 def _crops(told: Mapping[str, Any]) -> list[Table]:
+    """The numbers of crops: what they take, and below that in which stages."""
     rows = [r for r in told.get("crops") or () if isinstance(r, Mapping)]
     if not rows:
         return []
-    names = [n for n in _PARTS if any(n in (r.get("parts") or {}) for r in rows)]
     cells = tuple(
         (
             number(r.get("crops")),
             word(r.get("verdict")),
-            number(r.get("p50_ms")),
-            number(r.get("p95_ms")),
-            *(number((r.get("parts") or {}).get(n)) for n in names),
+            *(number(r.get(f"p{p}_ms")) for p in (50, 95, 99)),
             text(None if not r.get("drawn_share") else f"{100 * r['drawn_share']:.0f} %"),
             number(r.get("n")),
         )
         for r in rows
     )
-    columns = ("crops", "verdict", "p50 ms", "p95 ms", *(f"{n} ms" for n in names), "drawn", "samples")
-    title = "By the number of crops in every image: medians of the stages"
-    return [Table(columns=columns, rows=cells, title=title, brief=True, spare=("copy ms", "after ms", "samples"))]
+    columns = ("crops", "verdict", "p50 ms", "p95 ms", "p99 ms", "drawn", "samples")
+    title = "By the number of crops in every image"
+    return [Table(columns=columns, rows=cells, title=title, brief=True), _crop_parts(rows)]
+
+
+def _crop_parts(rows: list[Mapping[str, Any]]) -> Table:
+    names = list(dict.fromkeys(name for r in rows for name in r.get("parts") or {}))
+    cells = tuple((number(r.get("crops")), *(number((r.get("parts") or {}).get(n)) for n in names)) for r in rows)
+    title = "The stages by the number of crops: the median of each"
+    return Table(columns=("crops", *(f"{n} ms" for n in names)), rows=cells, title=title)
 
 
 def predict_block(report: Report) -> list[Block]:

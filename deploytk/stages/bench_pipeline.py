@@ -195,7 +195,7 @@ def _report(
 
 def _with_numbers(verdict: Verdict, forced: Sequence[Point], asked: Asked) -> Verdict:
     """`verdict`, with what each number of crops came to; where they were asked for, each must be within the budget."""
-    told = [f"With {p.spec['crops']} crops: {r}" for p in forced if p.verdict for r in p.verdict.reasons[:1]]
+    told = [f"Crops in every image, {p.spec['crops']}: {r}" for p in forced if p.verdict for r in p.verdict.reasons[:1]]
     status = verdict.status
     if asked.crops is not None:
         found = {p.verdict.status for p in forced if p.verdict} | {status}

@@ -117,4 +117,5 @@ def _objects(told: dict[str, Any], *, named: bool) -> list[Any]:
 
 
 def _finding(told: dict[str, Any]) -> Finding:
-    return Finding(rule="PRE001", severity="warning", where=told["image"], message=told["error"], fix="left out")
+    message = told["error"].removeprefix(f"{told['image']}: ")
+    return Finding(rule="PRE001", severity="warning", where=told["image"], message=f"left out: {message}")
