@@ -8,14 +8,16 @@ of a call sum up to it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from deploytk import usage
 from deploytk.data.detections import Detections, Head, detections, head_of, top_k
 from deploytk.data.preparation import decode
 from deploytk.errors import InputError
@@ -27,6 +29,9 @@ from deploytk.runtimes import FixedBatch
 PARTS = ("decode", "prepare", "detect", "nms", "crop", "classify", "after", "copy")
 #: Of boxes that are given: a top-5 is told of them.
 _LEAST_NAMES = 5
+#: More threads bring little to the preparation of a handful of crops.
+_MOST_WORKERS = 4
+T = TypeVar("T")
 #: A path, the bytes of an image file, or decoded pixels: (height, width, 3) uint8 in OpenCV's order, BGR.
 Image = str | Path | bytes | np.ndarray
 #: Which boxes become crops: (what was found in an image, its height, its width) -> (k, 4) corners in its pixels.
@@ -107,6 +112,8 @@ class Pipeline:
         self._whole = np.zeros((self.images, *told.detector.preparation.shape), np.dtype(first.dtype))
         self._rows = np.zeros((self.classifier.most, *told.classifier.preparation.shape), self.classifier.input.dtype)
         self._lock = threading.Lock()
+        # Decoding and preparing let go of Python's lock: several images or crops have several cores.
+        self._workers = ThreadPoolExecutor(min(usage.cores(), _MOST_WORKERS), thread_name_prefix="deploytk-prepare")
         #: What both models gave in the last call: where NaN can be seen.
         self.last_outputs: Mapping[str, np.ndarray] = {}
         self.last_classes: list[np.ndarray] = []
@@ -143,7 +150,7 @@ class Pipeline:
 
     def _group(self, images: Sequence[Image]) -> list[Recognised]:
         laps = Laps()
-        pixels = [pixels_of(image) for image in images]
+        pixels = self._each(pixels_of, images)
         laps.end("decode")
         found = self._detected(pixels, laps)
         chosen = [self._choose(one, *of.shape[:2]) for one, of in zip(found, pixels, strict=True)]
@@ -154,7 +161,7 @@ class Pipeline:
     def _detected(self, pixels: Sequence[np.ndarray], laps: Laps) -> list[Detections]:
         """The objects of each image, in its pixels."""
         part, specs = self.told.detector, self.detector.outputs
-        placed = [part.preparation.fit_into(one, self._whole[i]) for i, one in enumerate(pixels)]
+        placed = self._each(part.preparation.fit_into, pixels, self._whole)
         laps.end("prepare")
         self.last_outputs = self.detector.run({self.detector.inputs[0].name: self._whole})
         laps.end("detect")
@@ -175,8 +182,7 @@ class Pipeline:
         self.last_classes, said = [], [_nothing(k, len(part.labels))]
         for start in range(0, len(crops), most):
             some = crops[start : start + most]
-            for row, crop in enumerate(some):
-                part.preparation.fit_into(crop, self._rows[row])
+            self._each(part.preparation.fit_into, some, self._rows)
             laps.end("crop")
             self.last_classes.append(self.classifier.run(self._rows, len(some)))
             laps.end("classify")
@@ -185,6 +191,12 @@ class Pipeline:
         labels, shares = (np.concatenate(column) for column in zip(*said, strict=True))
         laps.end("after")
         return labels, shares
+
+    def _each(self, function: Callable[..., T], first: Sequence[Any], *more: Iterable[Any]) -> list[T]:
+        """The function of each of the first and what stands beside it, side by side where there are several."""
+        if len(first) == 1:
+            return [function(first[0], *(next(iter(each)) for each in more))]
+        return list(self._workers.map(function, first, *more))
 
     def _crops(self, pixels: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
         """The parts of an image that the classifier is given: views, nothing is copied."""
