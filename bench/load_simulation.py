@@ -18,8 +18,8 @@ import numpy as np
 
 from deploytk.budget import Budget
 from deploytk.files import write_json, write_text
-from deploytk.load import Load
 from deploytk.measurement import percentile
+from deploytk.scenarios import Load
 from deploytk.stages.load_verdict import server_verdict
 
 RESULTS = Path(__file__).parent / "results"

@@ -1,4 +1,4 @@
-"""MLPerf LoadGen beside `deploytk.load`: the same ONNX Runtime session in one process, scenario by scenario in turn.
+"""MLPerf LoadGen beside `deploytk.scenarios`: the same session in one process, scenario by scenario in turn.
 
 python bench/peers/loadgen.py MODEL.onnx [--rounds 6] [--seconds 8]     # writes bench/results/loadgen.{json,md}
 
@@ -24,7 +24,7 @@ from typing import Any
 import mlperf_loadgen as lg
 import numpy as np
 
-from deploytk import load, timing
+from deploytk import scenarios, timing
 from deploytk.artifact import versions_of
 from deploytk.files import write_json, write_text
 from deploytk.measurement import Machine, percentile
@@ -42,9 +42,9 @@ _SUMMARY = re.compile(r"^(50|95|99)\.00 percentile latency \(ns\)\s*: (\d+)", re
 def ours(run: Run, scenario: str, seconds: float, qps: float, seed: int) -> dict[int, float]:
     """The percentiles in ms that deploytk sees."""
     if scenario == "single-stream":
-        found = load.single_stream(run, duration_s=seconds)
+        found = scenarios.single_stream(run, duration_s=seconds)
     else:
-        found = load.server([run], load.poisson_arrivals(qps, seconds, seed))
+        found = scenarios.server([run], scenarios.poisson_arrivals(qps, seconds, seed))
     return {p: percentile(found.latency_ms.tolist(), p) for p in PERCENTS}
 
 
@@ -94,7 +94,7 @@ def _test(settings: Any, folder: Path, issue: Callable[[Any], None]) -> None:
 def compared(run: Run, rounds: int, seconds: float) -> dict[str, Any]:
     """Both tools on both scenarios, in turn; who begins changes from round to round."""
     timing.warm_up(run)
-    closed = load.single_stream(run, duration_s=min(3.0, seconds))
+    closed = scenarios.single_stream(run, duration_s=min(3.0, seconds))
     qps = BUSY * closed.capacity_per_s
     found: dict[str, list[dict[str, Any]]] = {"single-stream": [], "server": []}
     for number in range(rounds):

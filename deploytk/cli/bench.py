@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli import bench_load
+from deploytk.cli import bench_load, bench_pipeline
 from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import BOUNDARY, BUDGET, PER, PERCENTILE, Number, share, thread_count
 from deploytk.errors import InputError
@@ -32,6 +32,16 @@ def runtime_options(_ctx: click.Context, _param: click.Parameter, given: tuple[s
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r}: write NAME=VALUE, for example hint=throughput")
     return {name: value for name, _, value in pairs}
+
+
+def crop_counts(_ctx: click.Context, _param: click.Parameter, text: str | None) -> list[int] | None:
+    """The numbers of crops: `0,1,4`."""
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise click.BadParameter(f"{text!r}: write numbers of crops, for example 0,1,4")
+    return sorted({int(word) for word in words})
 
 
 _NUMBERS = (
@@ -87,6 +97,11 @@ _RUNNING = (
     ),
     click.option("--prepare", help="For end_to_end: detector, classifier or a YAML file (default: by the model)."),
     click.option(
+        "--crops",
+        callback=crop_counts,
+        help="Of a pipeline: 0,1,4 crops in every image, each within the budget (default: 0, 1 and the most found).",
+    ),
+    click.option(
         "--after",
         type=click.Choice(["auto", "nms", "top-k", "none"]),
         default="auto",
@@ -130,6 +145,7 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     deploytk bench model.tflite --budget 20ms --percentile 99 --threads 1 --json
     deploytk bench model.onnx --runtime onnx --runtime openvino --compare
     deploytk bench detector.onnx --boundary end_to_end --images photos/
+    deploytk bench PIPELINE --boundary end_to_end --images photos/ --crops 0,1,4
     deploytk bench model.onnx --scenario server --qps 30 --percentile 99
     deploytk bench model.onnx --soak 10m
 
@@ -141,6 +157,8 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     folder = (out or Path("runs") / f"bench-{_name(models, suite)}").absolute()
     if suite is not None:
         report = _suite(suite, models, folder)
+    elif bench_pipeline.wanted(models, values):
+        report = bench_pipeline.run_bench(models[0], folder, values, _budget(values))
     elif bench_load.wanted(values):
         report = bench_load.run_load(models, folder, values, _budget(values))
     elif values["side_by_side"]:
@@ -160,7 +178,8 @@ def _name(models: tuple[Path, ...], suite: str | None) -> str:
         return f"suite-{Path(suite).stem}"
     if not models:
         raise InputError("name a MODEL, or a --suite")
-    return "-".join(dict.fromkeys(model.stem for model in models))
+    named = (model.parent.absolute().name if model.name == "pipeline.json" else model.stem for model in models)
+    return "-".join(dict.fromkeys(named))
 
 
 def _budget(values: dict[str, Any]) -> Budget:

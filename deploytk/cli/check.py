@@ -34,6 +34,8 @@ _TARGETS = ("npu", "tensorrt")
 def check(model: Path, name: str | None, target: str, npu: str | None, trust: bool) -> Report:
     """Check what MODEL (.pt, .onnx, .tflite or a run folder) is, its activations, and whether its target takes it.
 
+    Of a two-stage pipeline (a folder with a pipeline.json) it says what is in it, and that its models are unchanged.
+
     \b
     deploytk check model.onnx --profile npu-level4-relu
     deploytk check model_int8.tflite --npu ethos-u65-512
@@ -44,6 +46,10 @@ def check(model: Path, name: str | None, target: str, npu: str | None, trust: bo
     from deploytk.stages.check import check as stage
     from deploytk.stages.check_tensorrt import check as for_tensorrt
 
+    if model.name == "pipeline.json" or (model / "pipeline.json").is_file():
+        from deploytk.stages.check_pipeline import check as of_pipeline
+
+        return of_pipeline(model)
     if target not in _TARGETS:
         raise InputError(f"--target: {plugins.unknown('target to check for', target, _TARGETS)}")
     profile = profile_loading.load(name) if name else None

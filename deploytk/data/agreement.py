@@ -152,7 +152,7 @@ def match(boxes: Sequence[Detections], others: Sequence[Detections]) -> Match:
 def _matched(mine: Detections, theirs: Detections) -> Match:
     """The most certain box takes the partner it overlaps most with, then the next; each partner once."""
     sure = mine.scores > SCORE
-    overlaps = _iou(mine.boxes[sure], theirs.boxes)
+    overlaps = iou(mine.boxes[sure], theirs.boxes)
     overlaps[mine.labels[sure][:, None] != theirs.labels[None]] = 0.0
     best = []
     for row in range(len(overlaps)):
@@ -165,7 +165,7 @@ def _matched(mine: Detections, theirs: Detections) -> Match:
     return Match(boxes=len(best), iou50=len(kept), iou90=int((kept >= 0.9).sum()), overlap=float(kept.sum()))
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(len(a), len(b)): intersection over union of boxes x1, y1, x2, y2."""
     low, high = np.maximum(a[:, None, :2], b[None, :, :2]), np.minimum(a[:, None, 2:], b[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(2)

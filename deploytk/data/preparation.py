@@ -155,11 +155,17 @@ class Preparation(BaseModel):
 
     def fit(self, pixels: np.ndarray) -> tuple[np.ndarray, Placed]:
         """Decoded pixels as one input, (1, ...), and where the image stands in it."""
+        made = np.empty((1, *self.shape), np.dtype(self.dtype))
+        return made, self.fit_into(pixels, made[0])
+
+    def fit_into(self, pixels: np.ndarray, place: np.ndarray) -> Placed:
+        """Write decoded pixels as one input to `place` (of `shape` and `dtype`); where the image stands in it."""
         fitted, placed = self._fitted(pixels)
         if self.colour == "gray":
             cv2 = _cv2()
             fitted = cv2.cvtColor(fitted, cv2.COLOR_BGR2GRAY)[:, :, None]
-        return self._normalised(fitted), placed
+        self._normalise_into(fitted, place)
+        return placed
 
     def _fitted(self, pixels: np.ndarray) -> tuple[np.ndarray, Placed]:
         """(height, width, 3) pixels of the input's size."""
@@ -185,18 +191,19 @@ class Preparation(BaseModel):
         how = Image.Resampling.BILINEAR if self.interpolation == "bilinear" else Image.Resampling.BICUBIC
         return np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).resize((columns, rows), how))
 
-    def _normalised(self, fitted: np.ndarray) -> np.ndarray:
-        """The input: channel by channel through a table, for a pixel has only 256 values."""
+    def _normalise_into(self, fitted: np.ndarray, place: np.ndarray) -> None:
+        """Write the input: channel by channel through a table, for a pixel has only 256 values."""
         cv2 = _cv2()
         if self.layout == "nhwc" and self._takes_pixels:
-            turned = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if self.colour == "rgb" else fitted
-            return np.ascontiguousarray(turned[None])
-        made = np.empty((1, *self.shape), np.dtype(self.dtype))
+            place[...] = cv2.cvtColor(fitted, cv2.COLOR_BGR2RGB) if self.colour == "rgb" else fitted
+            return
         planes = cv2.split(fitted)
         for index, (source, table) in enumerate(zip(_FROM_BGR[self.colour], _tables(self), strict=True)):
-            place = made[0, index] if self.layout == "nchw" else made[0, :, :, index]
-            place[...] = cv2.LUT(planes[source], table)
-        return made
+            if self.layout == "nchw" and table.dtype == place.dtype:
+                cv2.LUT(planes[source], table, dst=place[index])
+            else:
+                channel = place[index] if self.layout == "nchw" else place[:, :, index]
+                channel[...] = cv2.LUT(planes[source], table)
 
     @property
     def _takes_pixels(self) -> bool:

@@ -26,14 +26,17 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 from deploytk.report.content_optimize import optimize_block
 from deploytk.report.content_parity import agreement_block
+from deploytk.report.content_pipeline import pipeline_block, predict_block
+from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
 from deploytk.report.content_training import train_block
 
 #: Sections that a block of its own shows.
 _KNOWN = frozenset(
     {
-        "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff", "engine", "ladder",
-        "load", "matrix", "npu", "optimize", "parity", "ratio", "skipped", "sweep", "train",
+        "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
+        "engine", "ladder", "load", "matrix", "npu", "optimize", "parity", "pipeline", "predict", "ratio", "skipped",
+        "sweep", "train",
     }
 )  # fmt: skip
 
@@ -66,7 +69,10 @@ def blocks(report: Report) -> list[Block]:
         *matrix_block(report),
         *models_block(report),
         *ladder_block(report),
+        *predict_block(report),
+        *accuracy_block(report),
         *bench_block(report),
+        *pipeline_block(report),
         *load_block(report),
         *npu_block(report),
         *engine_block(report),

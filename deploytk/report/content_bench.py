@@ -13,6 +13,7 @@ from deploytk.report.content_bench_lines import BOUNDARY, bench_lines
 from deploytk.report.points import Point, points
 
 _SHOWN = (50, 90, 95, 99)
+_PARTS_IN_A_ROW = 6
 _PER = {"batch": "for a whole batch", "item": "for each item of a batch"}
 
 
@@ -185,7 +186,8 @@ def _parts(found: list[Point]) -> list[Table]:
     )
     columns = (*(("artifact",) if several else ()), "batch", *(f"{n} ms" for n in names))
     title = "Where the time goes: the median of each part"
-    return [Table(columns=columns, rows=rows, title=title, brief=True)] if told else []
+    # As many parts as a pipeline has do not fit a terminal; its own block has them one below the other.
+    return [Table(columns=columns, rows=rows, title=title, brief=len(names) <= _PARTS_IN_A_ROW)] if told else []
 
 
 def _failures(found: list[Point]) -> list[Table]:

@@ -24,7 +24,8 @@ DISTRIBUTIONS = ("onnxruntime", "onnx")
 PROVIDER = "CPUExecutionProvider"
 OPTIONS = {
     "optimization": "how far the graph is optimised: all (default), extended, basic or off",
-    "spin": "on (default): idle threads wait busily, which takes the cores from other models of the process; off",
+    "spin": "on (default): idle threads wait busily, which takes the cores from other models of the process; stop: "
+    "only while a run goes on (for several models in one process); off",
 }
 
 #: Operator domains that ONNX Runtime brings itself.
@@ -35,7 +36,9 @@ _OWN_DOMAINS = frozenset(
     }
 )  # fmt: skip
 _PREAMBLE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .*? failed:)?")
-_SPIN = "session.intra_op.allow_spinning"
+_SPIN, _STOP = "session.intra_op.allow_spinning", "session.force_spinning_stop"
+#: The option "spin" -> whether threads may spin, and whether they must stop at the end of a run.
+_SPINS = {"on": ("1", "0"), "stop": ("1", "1"), "off": ("0", "0")}
 _LEVELS = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -64,7 +67,7 @@ class OnnxSession:
             "threads": wanted.threads_got,
             "threads_by": "asked" if wanted.threads else "ONNX Runtime's default, one per physical core",
             "graph_optimization": options.graph_optimization_level.name,
-            "spin": "off" if options.get_session_config_entry(_SPIN) == "0" else "on",
+            "spin": _spin(options),
             "version": ort.__version__,
             "rebatched": self._rebatched,
             **wanted.placed,
@@ -113,7 +116,8 @@ class Wanted:
         made.intra_op_num_threads = self.threads or 0
         made.inter_op_num_threads = 1
         made.graph_optimization_level = chosen(self.runtime, self.options, "optimization", _LEVELS, "all")
-        made.add_session_config_entry(_SPIN, chosen(self.runtime, self.options, "spin", {"on": "1", "off": "0"}, "on"))
+        for entry, value in zip((_SPIN, _STOP), chosen(self.runtime, self.options, "spin", _SPINS, "on"), strict=True):
+            made.add_session_config_entry(entry, value)
         if self.on_gpu:
             made.add_session_config_entry(onnx_placement.RECORD, "1")
         return made
@@ -150,6 +154,12 @@ def opened(wanted: Wanted, batch: int | None) -> OnnxSession:
     outputs = [o.name for o in session.get_outputs()]
     prove(path.name, _runner(session), _runner(rebatched), specs, outputs, own, batch)
     return OnnxSession(rebatched, wanted, batch=batch, rebatched=True)
+
+
+def _spin(options: ort.SessionOptions) -> str:
+    """The option "spin" that a session has."""
+    got = tuple(options.get_session_config_entry(entry) for entry in (_SPIN, _STOP))
+    return next(name for name, entries in _SPINS.items() if entries == got)
 
 
 def _runner(session: ort.InferenceSession) -> Run:

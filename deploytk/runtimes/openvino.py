@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -114,7 +114,7 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
     """
     require_known("openvino", options, OPTIONS)
     config = _config(threads, options)
-    core = ov.Core()
+    core = _core()
     model = _read(core, path)
     inputs = [_spec(port) for port in model.inputs]
     rebatched = False
@@ -127,6 +127,12 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
     session = OpenVinoSession(_compiled(core, path, model, config), {"rebatched": rebatched})
     _require_obeyed(session, threads, options)
     return session
+
+
+@cache
+def _core() -> ov.Core:
+    """The one core of the process: the models of a pipeline share its plugin and its threads."""
+    return ov.Core()
 
 
 def _config(threads: int | None, options: Options) -> dict[str, Any]:

@@ -23,7 +23,7 @@ import numpy as np
 
 from deploytk import plugins
 from deploytk.artifact import TensorSpec
-from deploytk.data import dataset, preparation_file
+from deploytk.data import preparation_file
 from deploytk.data.detections import (
     AFTER,
     MOST_BOXES,
@@ -40,11 +40,10 @@ from deploytk.data.pixels import InsideModel, takes_any_size
 from deploytk.data.preparation import Placed, Preparation, Task, decode, facts_of
 from deploytk.errors import InputError
 from deploytk.runtimes import Session
+from deploytk.stages.bench_photos import Photos, images_of
 from deploytk.timing import wrong_outputs
 
 PARTS = ("decode", "prepare", "infer", "after", "copy")
-#: The bytes of all images stay in memory; more images than these tell nothing new about the time.
-MOST_IMAGES = 64
 #: A trained model has some ten candidates per object; thousands are the mark of random weights.
 _MANY_CANDIDATES = 1000
 
@@ -75,14 +74,10 @@ class EndToEnd:
         self.session, self.preparation, self.batch = session, preparation, batch
         self.head: Head | None = head_of(session.outputs, preparation.size, after)
         self._input = spec.name
-        self._given = len(images)
-        self._images = [(path, _bytes_of(path)) for path in few(images)]
-        if not self._images:
-            raise InputError("the boundary end_to_end needs images: give --images with a folder, files or a data.yaml")
-        self._sizes = sorted({decode(data, str(path)).shape[:2] for path, data in self._images})
+        self._photos = Photos(images)
         self._found: dict[int, tuple[int, int]] = {}  # image -> (boxes, candidates)
         #: How many turns differ from each other.
-        self.count = len(self._images)
+        self.count = self._photos.count
         #: The split of the last run in ms.
         self.last_ms: dict[str, float] = {}
         #: What the model itself gave in the last run: where NaN can be seen.
@@ -91,10 +86,7 @@ class EndToEnd:
     @property
     def inputs(self) -> str:
         """The images in words."""
-        sizes = [f"{width}x{height}" for height, width in self._sizes]
-        told = sizes[0] if len(sizes) == 1 else f"{len(sizes)} sizes from {sizes[0]} to {sizes[-1]}"
-        of = "" if self._given == self.count else f" of {self._given}"
-        return f"{self.count}{of} image files, {told}"
+        return self._photos.words
 
     def run(self, turn: int) -> Results:
         """The results for one batch of consecutive images, beginning with image `turn`, the first after the last.
@@ -103,9 +95,9 @@ class EndToEnd:
         first `count` (N,) are boxes and the rest zeros. Classes: `labels` and `scores` (N, at most 5). Otherwise the
         outputs by name.
         """
-        chosen = [(turn + place) % self.count for place in range(self.batch)]
+        chosen = self._photos.turn(turn, self.batch)
         marks = [perf_counter_ns()]
-        pixels = [decode(self._images[i][1]) for i in chosen]
+        pixels = [decode(self._photos[i]) for i in chosen]
         marks.append(perf_counter_ns())
         fitted = [self.preparation.fit(image) for image in pixels]
         feed = {self._input: fitted[0][0] if self.batch == 1 else np.concatenate([made for made, _ in fitted])}
@@ -152,10 +144,10 @@ class EndToEnd:
         if not self._found:
             return {}
         boxes, candidates = (list(column) for column in zip(*self._found.values(), strict=True))
-        note = _note(boxes, candidates)
+        note = odd_counts(boxes, candidates)
         return {
-            "boxes_per_image": _spread(boxes),
-            "candidates_per_image": _spread(candidates),
+            "boxes_per_image": spread(boxes),
+            "candidates_per_image": spread(candidates),
             **({"note": note} if note else {}),
         }
 
@@ -226,34 +218,6 @@ def image_input(session: Session) -> TensorSpec:
     return image
 
 
-def images_of(given: Sequence[str]) -> list[Path]:
-    """The image files that files, folders and data.yaml files stand for; of a dataset its split "val".
-
-    Raises:
-        InputError: one of them does not exist, or holds no images.
-    """
-    found: list[Path] = []
-    for path in map(Path, given):
-        if path.is_dir():
-            inside = dataset.images_in(path)
-        elif path.suffix in (".yaml", ".yml"):
-            inside = [sample.image for sample in dataset.read(path).splits["val"]]
-        else:
-            inside = [path] if path.is_file() else []
-        if not inside:
-            known = ", ".join(sorted(dataset.SUFFIXES))
-            raise InputError(f"{path}: {f'no images ({known}) in it' if path.exists() else 'no such file or folder'}")
-        found += inside
-    return found
-
-
-def few(images: Sequence[Path]) -> list[Path]:
-    """At most 64 of the images, evenly over all of them."""
-    if len(images) <= MOST_IMAGES:
-        return list(images)
-    return [images[place * len(images) // MOST_IMAGES] for place in range(MOST_IMAGES)]
-
-
 def _after(name: str) -> After:
     for known in AFTER:
         if name == known:
@@ -265,13 +229,6 @@ def _usual(head: Head | None) -> Task | None:
     if head is None:
         return None
     return "classifier" if head == "classes" else "detector"
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _plain(said: list[Detections] | Results) -> Results:
@@ -292,11 +249,12 @@ def _plain(said: list[Detections] | Results) -> Results:
     return results
 
 
-def _spread(counts: Sequence[int]) -> dict[str, float]:
+def spread(counts: Sequence[int]) -> dict[str, float]:
+    """The least, the median and the most of what was counted in each image."""
     return {"least": min(counts), "median": median(counts), "most": max(counts), "images": len(counts)}
 
 
-def _note(boxes: Sequence[int], candidates: Sequence[int]) -> str:
+def odd_counts(boxes: Sequence[int], candidates: Sequence[int]) -> str:
     """What makes the time after the model unlike that of a trained one, as a sentence, or the empty string."""
     if not any(boxes):
         return (

@@ -15,9 +15,9 @@ from deploytk.artifact import Artifact
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError, StepFailed
 from deploytk.files import size_of
-from deploytk.load import MOST_REQUESTS
 from deploytk.measurement import Machine, Measurement, Status
 from deploytk.report import Finding, Report
+from deploytk.scenarios import MOST_REQUESTS
 from deploytk.stages import bench_table, load_verdict
 from deploytk.stages.bench import artifact_of, nothing_left_of_bad_input, spec_of
 from deploytk.stages.bench_stability import stability

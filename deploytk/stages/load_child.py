@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from deploytk import load, plugins, soak, timing, usage
+from deploytk import plugins, scenarios, soak, timing, usage
 from deploytk.artifact import versions_of
-from deploytk.load import Load
 from deploytk.pacing import WrongOutput
 from deploytk.runtimes import FixedBatch, Session
+from deploytk.scenarios import Load
 from deploytk.stages.bench_inputs import Feed, feeds_for
 from deploytk.timing import Run
 from deploytk.worker import emit
@@ -102,14 +102,14 @@ def _sent(spec: Mapping[str, Any], runs: list[Run]) -> dict[str, Any]:
     if scenario == "soak":
         return _soaked(runs[0], duration_s, batch)
     if scenario == "single-stream":
-        return {"load": _as_lists(load.single_stream(runs[0], duration_s=duration_s, batch=batch))}
+        return {"load": _as_lists(scenarios.single_stream(runs[0], duration_s=duration_s, batch=batch))}
     if scenario == "multi-stream":
         streams = int(spec["streams"])
-        return {"load": _as_lists(load.multi_stream(runs, duration_s=duration_s, streams=streams, batch=batch))}
+        return {"load": _as_lists(scenarios.multi_stream(runs, duration_s=duration_s, streams=streams, batch=batch))}
     if scenario == "offline":
-        return {"load": _as_lists(load.offline(runs, duration_s=duration_s, batch=batch))}
-    arrivals = load.poisson_arrivals(float(spec["qps"]), duration_s, int(spec["seed"]))
-    return {"load": _as_lists(load.server(runs, arrivals, batch=batch))}
+        return {"load": _as_lists(scenarios.offline(runs, duration_s=duration_s, batch=batch))}
+    arrivals = scenarios.poisson_arrivals(float(spec["qps"]), duration_s, int(spec["seed"]))
+    return {"load": _as_lists(scenarios.server(runs, arrivals, batch=batch))}
 
 
 def _soaked(run: Run, duration_s: float, batch: int) -> dict[str, Any]:

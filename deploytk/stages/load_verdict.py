@@ -12,8 +12,8 @@ import numpy as np
 from deploytk import soak
 from deploytk.budget import Budget, Verdict
 from deploytk.judge import judge
-from deploytk.load import Load
 from deploytk.measurement import percentile
+from deploytk.scenarios import Load
 
 #: Calls in the shortest block.
 _CALLS = 5

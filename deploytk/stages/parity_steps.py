@@ -14,7 +14,7 @@ from deploytk.artifact import TensorSpec
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.stages import parity_layers, parity_models, parity_outputs, parity_verdict
-from deploytk.stages.bench_end_to_end import images_of
+from deploytk.stages.bench_photos import images_of
 from deploytk.stages.parity_limits import row_for
 from deploytk.stages.parity_models import Model
 from deploytk.stages.parity_outputs import Setting

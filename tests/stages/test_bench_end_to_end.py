@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw
 
 from deploytk.artifact import TensorSpec
 from deploytk.errors import InputError
-from deploytk.stages.bench_end_to_end import EndToEnd, few, images_of, open_end_to_end
+from deploytk.stages.bench_end_to_end import EndToEnd, open_end_to_end
+from deploytk.stages.bench_photos import few, images_of
 
 cv2 = pytest.importorskip("cv2", reason="OpenCV is not installed")
 

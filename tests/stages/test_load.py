@@ -17,13 +17,13 @@ import pytest
 import tiny_onnx
 from click.testing import CliRunner
 
-from deploytk import load as loops
+from deploytk import scenarios as loops
 from deploytk import soak
 from deploytk.budget import Budget
 from deploytk.cli import bench_load
 from deploytk.errors import EXIT_OVER_BUDGET, InputError
-from deploytk.load import Load
 from deploytk.report import Report, render
+from deploytk.scenarios import Load
 from deploytk.stages import load_verdict
 from deploytk.stages.load import load
 

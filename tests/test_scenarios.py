@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from deploytk import load, soak
-from deploytk.load import Load
+from deploytk import scenarios, soak
 from deploytk.pacing import MachineClock, WrongOutput
+from deploytk.scenarios import Load
 from deploytk.timing import Outputs, Run
 
 MS = 1_000_000
@@ -52,14 +52,14 @@ def service(clock: FakeClock, takes_ms: Callable[[int], float], answer: Callable
 
 def served(qps: float, duration_s: float, takes_ms: Callable[[int], float], seed: int = 0) -> Load:
     clock = FakeClock()
-    return load.server([service(clock, takes_ms)], load.poisson_arrivals(qps, duration_s, seed), clock=clock)
+    return scenarios.server([service(clock, takes_ms)], scenarios.poisson_arrivals(qps, duration_s, seed), clock=clock)
 
 
 # -- arrivals
 
 
 def test_poisson_arrivals_have_exponential_gaps_and_the_same_seed_the_same_ones() -> None:
-    arrivals = load.poisson_arrivals(100, 300, seed=7)
+    arrivals = scenarios.poisson_arrivals(100, 300, seed=7)
     gaps_s = np.diff(arrivals) / 1e9
     assert arrivals.size == 30_000
     assert gaps_s.mean() == pytest.approx(0.01, rel=0.02)
@@ -67,8 +67,8 @@ def test_poisson_arrivals_have_exponential_gaps_and_the_same_seed_the_same_ones(
     assert abs(np.corrcoef(gaps_s[1:], gaps_s[:-1])[0, 1]) < 0.02
     counts = np.bincount((arrivals // 1_000_000_000).astype(int))[:-1]
     assert counts.var() / counts.mean() == pytest.approx(1, abs=0.2)  # of a Poisson process
-    assert (arrivals == load.poisson_arrivals(100, 300, seed=7)).all()
-    assert (arrivals != load.poisson_arrivals(100, 300, seed=8)).any()
+    assert (arrivals == scenarios.poisson_arrivals(100, 300, seed=7)).all()
+    assert (arrivals != scenarios.poisson_arrivals(100, 300, seed=8)).any()
 
 
 # -- server
@@ -143,7 +143,7 @@ def test_two_workers_serve_each_request_once_and_one_of_them_cannot_be_two() -> 
 
         return run
 
-    found = load.server([worker(0), worker(1)], load.poisson_arrivals(2000, 0.1, 0))
+    found = scenarios.server([worker(0), worker(1)], scenarios.poisson_arrivals(2000, 0.1, 0))
     assert sorted(seen[0] + seen[1]) == list(range(found.served))
     assert seen[0]
     assert seen[1]
@@ -155,21 +155,21 @@ def test_an_exception_in_a_worker_comes_out() -> None:
         raise ValueError("no kernel")
 
     with pytest.raises(ValueError, match="no kernel"):
-        load.server([run, run], load.poisson_arrivals(1000, 0.01, 0))
+        scenarios.server([run, run], scenarios.poisson_arrivals(1000, 0.01, 0))
 
 
 def test_a_server_tells_nan_after_50_calls() -> None:
     clock = FakeClock()
     run = service(clock, lambda _: 1, lambda n: np.nan if n >= 50 else 1.0)
     with pytest.raises(WrongOutput, match="NaN"):
-        load.server([run], load.poisson_arrivals(100, 10, 0), clock=clock)
+        scenarios.server([run], scenarios.poisson_arrivals(100, 10, 0), clock=clock)
 
 
 def test_a_server_without_a_pause_still_looks_at_its_last_output() -> None:
     clock = FakeClock()
     run = service(clock, lambda _: 1000, lambda n: np.nan if n >= 5 else 1.0)
     with pytest.raises(WrongOutput, match="NaN"):
-        load.server([run], load.poisson_arrivals(1000, 0.01, 0), clock=clock)
+        scenarios.server([run], scenarios.poisson_arrivals(1000, 0.01, 0), clock=clock)
 
 
 def test_the_machines_clock_waits_and_does_not_come_back_early() -> None:
@@ -184,7 +184,7 @@ def test_the_machines_clock_waits_and_does_not_come_back_early() -> None:
 
 def test_single_stream_sends_the_next_request_when_the_last_has_ended() -> None:
     clock = FakeClock()
-    found = load.single_stream(service(clock, lambda n: 10 + n % 3), duration_s=1.1, clock=clock)
+    found = scenarios.single_stream(service(clock, lambda n: 10 + n % 3), duration_s=1.1, clock=clock)
     assert found.latency_ms[:3] == pytest.approx([10, 11, 12])
     assert found.began_ns[1:] == pytest.approx(found.ended_ns[:-1])
     assert found.elapsed_s == pytest.approx(1.1, abs=0.012)
@@ -193,11 +193,11 @@ def test_single_stream_sends_the_next_request_when_the_last_has_ended() -> None:
 
 def test_a_multi_stream_query_lasts_until_its_last_part_has_ended() -> None:
     clock = FakeClock()
-    found = load.multi_stream([service(clock, lambda _: 5)], duration_s=1, streams=8, batch=1, clock=clock)
+    found = scenarios.multi_stream([service(clock, lambda _: 5)], duration_s=1, streams=8, batch=1, clock=clock)
     assert found.latency_ms == pytest.approx(40)
     assert (found.served, found.items) == (25, 8)
     with pytest.raises(ValueError, match="multiple"):
-        load.multi_stream([service(clock, lambda _: 5)], duration_s=1, streams=8, batch=3, clock=clock)
+        scenarios.multi_stream([service(clock, lambda _: 5)], duration_s=1, streams=8, batch=3, clock=clock)
 
 
 def test_the_parts_of_a_multi_stream_query_are_dealt_to_the_workers() -> None:
@@ -210,7 +210,7 @@ def test_the_parts_of_a_multi_stream_query_are_dealt_to_the_workers() -> None:
 
         return run
 
-    found = load.multi_stream([worker(n) for n in range(3)], duration_s=1e-9, streams=8, batch=2)
+    found = scenarios.multi_stream([worker(n) for n in range(3)], duration_s=1e-9, streams=8, batch=2)
     assert found.served == 1
     assert seen == [[0, 3], [1], [2]]
 
@@ -222,7 +222,7 @@ def test_offline_workers_take_batches_until_time_is_over() -> None:
         clock.at += 20 * MS
         return {"y": np.ones((4, 1))}
 
-    found = load.offline([run], duration_s=2, batch=4, clock=clock)
+    found = scenarios.offline([run], duration_s=2, batch=4, clock=clock)
     assert found.served == 100
     assert found.achieved_per_s * found.items == pytest.approx(200)
     assert found.capacity_per_s == pytest.approx(50)
@@ -234,11 +234,11 @@ def test_closed_loops_tell_nan_after_50_calls(scenario: str) -> None:
     run = service(clock, lambda _: 1, lambda n: np.nan if n >= 50 else 1.0)
     with pytest.raises(WrongOutput, match="NaN"):
         if scenario == "single":
-            load.single_stream(run, duration_s=1, clock=clock)
+            scenarios.single_stream(run, duration_s=1, clock=clock)
         elif scenario == "multi":
-            load.multi_stream([run], duration_s=1, streams=4, batch=1, clock=clock)
+            scenarios.multi_stream([run], duration_s=1, streams=4, batch=1, clock=clock)
         else:
-            load.offline([run], duration_s=1, batch=1, clock=clock)
+            scenarios.offline([run], duration_s=1, batch=1, clock=clock)
 
 
 # -- soak
