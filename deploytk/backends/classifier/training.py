@@ -10,9 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from deploytk.backends.classifier import checkpoint, measuring, network, pictures
-from deploytk.backends.classifier.checks import data_path
+from deploytk.backends.classifier.checks import dataset
 from deploytk.backends.classifier.pictures import Batch
-from deploytk.data import classified
+from deploytk.data import class_index
+from deploytk.data.class_index import ClassIndex
+from deploytk.data.classified import Classified
+from deploytk.errors import InputError
 from deploytk.profile import Profile
 from deploytk.training.loop import devices
 from deploytk.training.loop.loop import Loop
@@ -32,12 +35,25 @@ def train_segment(profile: dict[str, Any], run: str, segment: dict[str, Any]) ->
     device = devices.device_of(wanted.train.device)
     watch = Watch(wanted, Path(run), part, precision=devices.precision_of(part.precision, device))
     torch.manual_seed(wanted.train.seed)
-    return as_dict(Loop(wanted, part, watch, _task(wanted, part, watch, device), device).run())
+    data = dataset(wanted)
+    _keep(data.index, Path(run) / "class_index.json")
+    return as_dict(Loop(wanted, part, watch, _task(wanted, data, part, watch, device), device).run())
 
 
-def _task(wanted: Profile, part: Segment, watch: Watch, device: torch.device) -> Task:
-    data, train = classified.read(data_path(wanted)), wanted.train
-    activation = wanted.model.activation
+def _keep(index: ClassIndex, path: Path) -> None:
+    """Write the class index into the run, or have it be the one that stands there.
+
+    Raises:
+        InputError: the training was begun with other classes.
+    """
+    if not path.is_file():
+        class_index.write(path, index)
+    elif class_index.read(path) != index:
+        raise InputError(f"{path}: the training was begun with other classes; put them back, or train with --restart")
+
+
+def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device: torch.device) -> Task:
+    train, activation = wanted.train, wanted.model.activation
     model = network.build(
         wanted.model.arch,
         len(data.classes),
@@ -66,7 +82,7 @@ def _task(wanted: Profile, part: Segment, watch: Watch, device: torch.device) ->
         images=len(data.splits["train"]),
         dataset=pictures.Varied(data.splits["train"], part.imgsz, train),
         collate=pictures.collate,
-        logits=lambda network, batch: network(batch[0].to(device, non_blocking=True)),
+        logits=lambda network, batch: network(pictures.normalised(batch[0].to(device, non_blocking=True))),
         loss=lambda logits, batch: _loss(logits, batch, train.label_smoothing),
         validate=validate,
         notes={"pretrained": taken},
