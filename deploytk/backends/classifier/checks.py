@@ -8,6 +8,8 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from deploytk.backends import checks
 from deploytk.data import class_index, classified, images
 from deploytk.data.classified import Classified
@@ -20,6 +22,8 @@ from deploytk.report import Finding
 _LIBRARIES = ("torch", "torchvision", "timm", "cv2")
 _REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
 _NAMED = 5
+#: Images of the most frequent class against those of the rarest.
+_UNEVEN = 10
 #: Of more images so many are decoded, drawn evenly: some seconds.
 _DECODED = 5000
 
@@ -34,7 +38,7 @@ def preflight(profile: Profile) -> list[Finding]:
     except (InputError, MissingDependency) as error:
         rule = "PRE001" if isinstance(error, MissingDependency) else "PRE004"
         return [*found, checks.error(rule, "data", error.message)]
-    return [*found, *_classes(data), *checks.batch(profile, len(data.splits["train"]))]
+    return [*found, *_classes(data), *_imbalance(profile, data), *checks.batch(profile, len(data.splits["train"]))]
 
 
 def data_fingerprint(profile: Profile) -> str:
@@ -127,6 +131,17 @@ def _images(data: Classified) -> list[Finding]:
         f"deploytk data check {files} --deep looks at all of them" if files else "one that is broken ends the training"
     )
     return [Finding(rule="DATA007", severity="info", where="data", message=message, fix=fix)]
+
+
+def _imbalance(profile: Profile, data: Classified) -> list[Finding]:
+    """A warning where a class has far more images than another, and nothing is done about it."""
+    counts = data.per_class("train")
+    most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
+    if profile.train.balance != "none" or counts[most] < _UNEVEN * counts[least]:
+        return []
+    message = f"{counts[most]:,} images of {data.classes[most]!r}, {counts[least]:,} of {data.classes[least]!r}"
+    fix = "rare classes are learned late or never: balance: sampler draws them more often, weights has them count more"
+    return [Finding(rule="PRE008", severity="warning", where="train.balance", message=message, fix=fix)]
 
 
 def _classes(data: Classified) -> list[Finding]:

@@ -17,7 +17,7 @@ from deploytk.data.class_index import ClassIndex
 from deploytk.data.classified import Classified
 from deploytk.errors import InputError
 from deploytk.profile import Profile
-from deploytk.training.loop import devices
+from deploytk.training.loop import balance, devices
 from deploytk.training.loop.loop import Loop
 from deploytk.training.loop.task import Measured, Task
 from deploytk.training.segments import Segment, as_dict
@@ -76,6 +76,8 @@ def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device
             alive=watch.alive,
         )
 
+    weights = balance.weights(data.per_class("train")) if train.balance != "none" else None
+    by_class = torch.tensor(weights, dtype=torch.float32, device=device) if train.balance == "weights" else None
     return Task(
         model=model.to(device),
         sections=network.sections(model),
@@ -83,12 +85,19 @@ def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device
         dataset=pictures.Varied(data.splits["train"], part.imgsz, train),
         collate=pictures.collate,
         logits=lambda network, batch: network(pictures.normalised(batch[0].to(device, non_blocking=True))),
-        loss=lambda logits, batch: _loss(logits, batch, train.label_smoothing),
+        loss=lambda logits, batch: _loss(logits, batch, train.label_smoothing, by_class),
         validate=validate,
+        weights=weights[data.splits["train"].labels] if weights is not None and by_class is None else None,
         notes={"pretrained": taken},
     )
 
 
-def _loss(logits: torch.Tensor, batch: Batch, smoothing: float) -> torch.Tensor:
-    """Cross entropy with softened labels (Szegedy et al. 2016, arXiv 1512.00567)."""
-    return functional.cross_entropy(logits.float(), batch[1].to(logits.device), label_smoothing=smoothing)
+def _loss(logits: torch.Tensor, batch: Batch, smoothing: float, by_class: torch.Tensor | None) -> torch.Tensor:
+    """Cross entropy with softened labels (Szegedy et al. 2016, arXiv 1512.00567), times the weight of each class.
+
+    It is the mean over images, not over weights as torch's own: batches that are accumulated, or lie on several
+    devices, then add up to what they are in one.
+    """
+    labels = batch[1].to(logits.device)
+    each = functional.cross_entropy(logits.float(), labels, label_smoothing=smoothing, reduction="none")
+    return (each if by_class is None else each * by_class[labels]).mean()

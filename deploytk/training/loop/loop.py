@@ -78,6 +78,7 @@ class Loop:
             accumulate=self.segment.accumulate,
             seed=self.train.seed,
             epoch=self.epoch,
+            weights=self.task.weights,
         )
         loss, norms = self._steps()
         self.watch.phase("validate")
