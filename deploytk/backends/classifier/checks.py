@@ -31,13 +31,14 @@ _DECODED = 5000
 def preflight(profile: Profile) -> list[Finding]:
     """What is wrong with a profile, its data and this machine; up to `_DECODED` images are. Nothing is written."""
     missing = checks.libraries(_LIBRARIES, "classifier")
-    found = [*missing, *_model(profile, known=not missing), *checks.learning_rate(profile), *checks.device(profile)]
+    found = [*missing, *_model(profile, known=not missing), *checks.learning_rate(profile)]
     try:
         data = dataset(profile)
         found += _images(data)
     except (InputError, MissingDependency) as error:
         rule = "PRE001" if isinstance(error, MissingDependency) else "PRE004"
-        return [*found, checks.error(rule, "data", error.message)]
+        return [*found, checks.error(rule, "data", error.message), *checks.devices(profile, None)]
+    found += checks.devices(profile, len(data.splits["train"]))
     return [*found, *_classes(data), *_imbalance(profile, data), *checks.batch(profile, len(data.splits["train"]))]
 
 

@@ -83,7 +83,7 @@ def _summary(
     wanted: Profile, folder: Path, data: Classified, shelf: Shelf, best: Entry, counted: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
     model = checkpoint.rebuild(checkpoint.payload(folder / "model.pt"))
-    device = devices.device_of(wanted.train.device)
+    device = devices.device_of(wanted.train.devices[0])
     metrics = measuring.measured(
         model.to(device), data.splits["val"], imgsz=wanted.train.imgsz, batch=wanted.train.batch, device=device
     ).metrics

@@ -17,10 +17,13 @@ from deploytk.data.class_index import ClassIndex
 from deploytk.data.classified import Classified
 from deploytk.errors import InputError
 from deploytk.profile import Profile
-from deploytk.training.loop import balance, devices
+from deploytk.training.following import Follower
+from deploytk.training.loop import balance, devices, group
+from deploytk.training.loop.group import Group
 from deploytk.training.loop.loop import Loop
 from deploytk.training.loop.task import Measured, Task
 from deploytk.training.segments import Segment, as_dict
+from deploytk.training.state import Folder
 from deploytk.training.watch import Watch
 
 
@@ -31,13 +34,28 @@ def train_segment(profile: dict[str, Any], run: str, segment: dict[str, Any]) ->
         InputError: the data, the network or the precision is not to be had.
         RuleFailed: an activation is another than the profile asks for.
     """
+    processes = len(Profile.model_validate(profile).train.devices)
+    told: dict[str, Any] = {"profile": profile, "run": run, "segment": segment}
+    if processes == 1:
+        return train_here(**told)
+    from deploytk.training.loop import several
+
+    return several.launched(f"{__name__}:train_here", told, processes=processes, events=Folder(run=Path(run)).events)
+
+
+def train_here(profile: dict[str, Any], run: str, segment: dict[str, Any]) -> dict[str, Any]:
+    """The same in this process: the only one, or one of those that train together."""
     wanted, part = Profile.model_validate(profile), Segment(**segment)
-    device = devices.device_of(wanted.train.device)
-    watch = Watch(wanted, Path(run), part, precision=devices.precision_of(part.precision, device))
+    ours, device = group.joined(wanted.train)
+    watch = (Watch if ours.first else Follower)(
+        wanted, Path(run), part, precision=devices.precision_of(part.precision, device)
+    )
     torch.manual_seed(wanted.train.seed)
     data = dataset(wanted)
-    _keep(data.index, Path(run) / "class_index.json")
-    return as_dict(Loop(wanted, part, watch, _task(wanted, data, part, watch, device), device).run())
+    if ours.first:
+        _keep(data.index, Path(run) / "class_index.json")
+    task = _task(wanted, data, part, watch, device, ours)
+    return as_dict(Loop(wanted, part, watch, task, device, ours).run())
 
 
 def _keep(index: ClassIndex, path: Path) -> None:
@@ -52,7 +70,7 @@ def _keep(index: ClassIndex, path: Path) -> None:
         raise InputError(f"{path}: the training was begun with other classes; put them back, or train with --restart")
 
 
-def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device: torch.device) -> Task:
+def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device: torch.device, ours: Group) -> Task:
     train, activation = wanted.train, wanted.model.activation
     model = network.build(
         wanted.model.arch,
@@ -74,6 +92,7 @@ def _task(wanted: Profile, data: Classified, part: Segment, watch: Watch, device
             device=device,
             workers=train.workers,
             alive=watch.alive,
+            group=ours,
         )
 
     weights = balance.weights(data.per_class("train")) if train.balance != "none" else None
