@@ -16,7 +16,12 @@ Section = Literal["backbone", "neck", "head"]
 SECTIONS: tuple[Section, ...] = ("backbone", "neck", "head")
 
 #: Profile fields that hold a path: relative ones are relative to the profile file they are written in.
-_PATHS = (("data", "path"), ("model", "pretrained"), ("export", "tensorrt", "timing_cache"))
+_PATHS = (
+    ("data", "path"),
+    ("data", "class_index"),
+    ("model", "pretrained"),
+    ("export", "tensorrt", "timing_cache"),
+)
 PATH_FIELDS = (*_PATHS, *(("parts", part, *path) for part in ("detector", "classifier") for path in _PATHS))
 
 
@@ -64,10 +69,19 @@ class Model(Strict):
 class Data(Strict):
     """The images and labels."""
 
-    path: Path | None = Field(None, description="data.yaml, Pascal-VOC or train/CLASS/... folder; never written to")
+    path: Path | None = Field(
+        None, description="data.yaml, Pascal-VOC or train/CLASS/... folder, or a manifest (CSV); never written to"
+    )
     one_class: str | None = Field(
         None, min_length=1, description="a detector learns objects of all classes as this one: where, not what"
     )
+    class_index: Path | None = Field(
+        None, description="a classifier's classes and their ids (data check --class-index); those of train by default"
+    )
+    margin: float = Field(
+        0.1, ge=0, le=2, description="of a classifier on boxes: this share of a box's sides is added on each side"
+    )
+    square: bool = Field(True, description="of a classifier on boxes: pictures are as wide as they are high")
 
 
 class Ema(Strict):
@@ -110,6 +124,9 @@ class Train(Strict):
     clip_norm: float | None = Field(10.0, gt=0, description="largest norm of the gradients; null: not clipped")
     ema: Ema | None = Ema()
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    balance: Literal["none", "weights", "sampler"] = Field(
+        "none", description="a classifier's rare classes count more in the loss, or are drawn more often"
+    )
     rdrop: float = Field(0.0, ge=0, description="weight of R-Drop's divergence of two passes; needs dropout")
     dropout: float = Field(0.0, ge=0, lt=1, description="before the last layer, where the backend has one")
     layer_lr: float = Field(
@@ -121,7 +138,7 @@ class Train(Strict):
     close_mosaic: int = Field(10, ge=0)
     workers: int = Field(2, ge=0)
     seed: int = 0
-    device: str = Field("auto", description='"auto", "cpu", "0" ...')
+    device: str = Field("auto", description='"auto", "cpu", "0"; one process for each of several: "0,1", "cpu,cpu"')
     timeout_s: float = Field(7 * 24 * 3600.0, gt=0)
 
     @model_validator(mode="after")
@@ -132,6 +149,11 @@ class Train(Strict):
                 "name an optimizer (SGD, AdamW) or remove lr0"
             )
         return self
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """The device of each process of a training."""
+        return tuple(name.strip() for name in self.device.split(","))
 
     @model_validator(mode="after")
     def _grows(self) -> Train:
@@ -326,10 +348,8 @@ class Parts(Strict):
 
 
 class Pipeline(Strict):
-    """How the two models of a pipeline work together."""
+    """How the two models of a pipeline work together. Crops are cut as those the classifier was trained on."""
 
-    margin: float = Field(0.1, ge=0, le=1, description="a crop is larger than its box by this share at each side")
-    square: bool = Field(True, description="crops are squares around their boxes, so that nothing is distorted")
     most: int = Field(16, ge=1, description="crops that are classified in one image, the most certain boxes first")
     top_k: int = Field(5, ge=1)
     score_above: float = Field(0.25, gt=0, lt=1, description="boxes of a lower score are none")

@@ -124,6 +124,11 @@ def emit(**event: Any) -> None:
             os.write(int(descriptor), (json.dumps(event, default=str) + "\n").encode())
 
 
+def unheard() -> None:
+    """Have `emit` say nothing: this process was started by a child, and the parent's pipe is not open in it."""
+    os.environ.pop(_EVENTS_FD, None)
+
+
 class _Pulse:
     """The signs of life of a child: its phase, and when it last said something."""
 

@@ -44,13 +44,38 @@ def learning_rate(profile: Profile) -> list[Finding]:
 
 def device(profile: Profile) -> list[Finding]:
     """An error where the device is none, or not there."""
-    wanted = profile.train.device.removeprefix("cuda:")
-    if profile.train.device in {"auto", "cpu"} or (profile.train.device == "mps" and sys.platform == "darwin"):
+    return _device(profile.train.device, 'use "auto", "cpu" or one GPU: "0"')
+
+
+def devices(profile: Profile, images: int | None) -> list[Finding]:
+    """The same of a backend that trains on several devices, "0,1", with a process for each.
+
+    Args:
+        images: how many there are to train on, where that is known.
+    """
+    wanted = profile.train.devices
+    if len(wanted) == 1:
+        return device(profile)
+    fix = 'name several of one kind: "0,1", or "cpu,cpu"'
+    if len(set(wanted)) < len(wanted) and set(wanted) != {"cpu"}:
+        return [error("PRE006", "train.device", f"{profile.train.device!r} names one GPU twice", fix)]
+    if len({name == "cpu" for name in wanted}) > 1 or not {"auto", "mps", ""}.isdisjoint(wanted):
+        return [error("PRE006", "train.device", f"{profile.train.device!r} are no devices to train on together", fix)]
+    found = [finding for name in dict.fromkeys(wanted) for finding in _device(name, fix)]
+    least = 2 * len(wanted)
+    if min(profile.train.batch, images or least) < least:
+        what = f"{len(wanted)} processes share each batch, and two images each are at least needed: {least}"
+        found.append(error("PRE006", "train.batch", what, "use fewer devices, or more images"))
+    return found
+
+
+def _device(name: str, fix: str) -> list[Finding]:
+    wanted = name.removeprefix("cuda:")
+    if name in {"auto", "cpu"} or (name == "mps" and sys.platform == "darwin"):
         return []
     if not wanted.isdigit():
         # Several GPUs ("0,1") make libraries start processes that know nothing of our loop.
-        what = f"unknown device {profile.train.device!r}"
-        return [error("PRE006", "train.device", what, 'use "auto", "cpu" or one GPU: "0"')]
+        return [error("PRE006", "train.device", f"unknown device {name!r}", fix)]
     if sys.platform == "linux" and not Path(f"/dev/nvidia{wanted}").exists():
         return [error("PRE006", "train.device", f"there is no GPU {wanted} here", "use device: cpu or auto")]
     return []

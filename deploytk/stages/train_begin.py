@@ -23,6 +23,7 @@ How = Literal["auto", "resume", "restart"]
 _LEFT = (
     "model.pt.json", "model.pt", "training/state.json", "training", "errors", "weights", "results.csv",
     "training_summary.json", "training_report.md", "curves.png", "tensorboard",
+    "class_index.json",
 )  # fmt: skip
 
 

@@ -86,6 +86,8 @@ def _exercised(profile: Profile, folder: Path, report: Report) -> list[str]:
         "ema": profile.train.ema is not None,
         "clipped gradients": profile.train.clip_norm is not None,
         "label smoothing": profile.train.label_smoothing > 0,
+        "balanced classes": profile.train.balance != "none",
+        "several processes": len(profile.train.devices) > 1,
         "R-Drop": profile.train.rdrop > 0,
         "a learning rate by section": profile.train.layer_lr < 1,
         f"image sizes {sizes}": len(sizes) > 1,

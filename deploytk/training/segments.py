@@ -159,11 +159,13 @@ def _smaller(profile: Profile, steps: Sequence[Step], outcome: Outcome) -> Segme
         return End(ok=False, reason=outcome.reason)
     if guard.oom == "retry":
         return replace(segment, reason=f"the same again: {outcome.reason}")
-    batch = smaller_batch(segment.batch, segment.accumulate, guard.min_batch)
+    processes = len(profile.train.devices)
+    least = max(guard.min_batch, 2 * processes if processes > 1 else 1)
+    batch = smaller_batch(segment.batch, segment.accumulate, least)
     if batch is None:
         return End(
             ok=False,
-            reason=f"{outcome.reason}; no batch below {segment.batch} (at least {guard.min_batch}) divides the "
+            reason=f"{outcome.reason}; no batch below {segment.batch} (at least {least}) divides the "
             f"effective batch of {segment.effective_batch}",
         )
     accumulate = segment.effective_batch // batch

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
+
 from deploytk.backends import checks
-from deploytk.data import classified, images
+from deploytk.data import class_index, classified, images
 from deploytk.data.classified import Classified
-from deploytk.errors import InputError
+from deploytk.data.crops import Crops
+from deploytk.errors import InputError, MissingDependency
 from deploytk.graphs import pickles
 from deploytk.profile import SECTIONS, Profile
 from deploytk.report import Finding
@@ -18,23 +22,42 @@ from deploytk.report import Finding
 _LIBRARIES = ("torch", "torchvision", "timm", "cv2")
 _REGISTERED = re.compile(r"@register_model\s+def (\w+)\(")
 _NAMED = 5
+#: Images of the most frequent class against those of the rarest.
+_UNEVEN = 10
+#: Of more images so many are decoded, drawn evenly: some seconds.
+_DECODED = 5000
 
 
 def preflight(profile: Profile) -> list[Finding]:
-    """What is wrong with a profile, its data and this machine; every image is decoded once. Nothing is written."""
+    """What is wrong with a profile, its data and this machine; up to `_DECODED` images are. Nothing is written."""
     missing = checks.libraries(_LIBRARIES, "classifier")
-    found = [*missing, *_model(profile, known=not missing), *checks.learning_rate(profile), *checks.device(profile)]
+    found = [*missing, *_model(profile, known=not missing), *checks.learning_rate(profile)]
     try:
-        data = classified.read(data_path(profile))
-        images.check(p.image for pictures in data.splits.values() for p in pictures)
-    except InputError as error:
-        return [*found, checks.error("PRE004", "data", error.message)]
-    return [*found, *_classes(data), *checks.batch(profile, len(data.splits["train"]))]
+        data = dataset(profile)
+        found += _images(data)
+    except (InputError, MissingDependency) as error:
+        rule = "PRE001" if isinstance(error, MissingDependency) else "PRE004"
+        return [*found, checks.error(rule, "data", error.message), *checks.devices(profile, None)]
+    found += checks.devices(profile, len(data.splits["train"]))
+    return [*found, *_classes(data), *_imbalance(profile, data), *checks.batch(profile, len(data.splits["train"]))]
 
 
 def data_fingerprint(profile: Profile) -> str:
-    """The sha256 of the profile's dataset: classes, images, labels."""
-    return classified.read(data_path(profile)).fingerprint()
+    """The sha256 of the profile's dataset: classes, images, labels, boxes."""
+    return dataset(profile).fingerprint()
+
+
+def dataset(profile: Profile) -> Classified:
+    """The profile's pictures, in the order of its class index.
+
+    Raises:
+        InputError: the profile names none, or something is wrong with them.
+        MissingDependency: a manifest, and polars is not installed.
+    """
+    data = profile.data
+    index = class_index.read(data.class_index) if data.class_index else None
+    crops = Crops(margin=data.margin, square=data.square)
+    return classified.read(data_path(profile), index=index, crops=crops)
 
 
 def data_path(profile: Profile) -> Path:
@@ -43,7 +66,8 @@ def data_path(profile: Profile) -> Path:
     Raises:
         InputError: the profile names none.
     """
-    return checks.data_path(profile.data.path, "FOLDER, with train/CLASS/... and val/CLASS/... in it")
+    kinds = "FOLDER with train/CLASS/... and val/CLASS/... in it, a manifest (.csv), or a detector's DATA.yaml"
+    return checks.data_path(profile.data.path, kinds)
 
 
 @lru_cache(maxsize=1)
@@ -88,11 +112,48 @@ def _pretrained(path: Path) -> list[Finding]:
     return [checks.error("PRE005", "model.pretrained", what, "give a .safetensors file, or a run's model.pt")]
 
 
-def _classes(data: Classified) -> list[Finding]:
-    never = data.missing("val")
-    if not never:
+def _images(data: Classified) -> list[Finding]:
+    """Nothing where all images can be read; where there are many, a word on those that were not looked at.
+
+    Raises:
+        InputError: the first image that cannot be.
+    """
+    every = data.images()
+    if len(every) <= _DECODED:
+        images.check(map(Path, every))
         return []
-    told = ", ".join(never[:_NAMED]) + (" ..." if len(never) > _NAMED else "")
-    message = f"no image of {len(never)} of {len(data.classes)} classes: {told}"
-    fix = "nothing will be known of how well they are recognised"
-    return [Finding(rule="DATA003", severity="warning", where="split val", message=message, fix=fix)]
+    images.check(Path(every[len(every) * i // _DECODED]) for i in range(_DECODED))
+    gone = next((path for path in every if not os.path.isfile(path)), None)  # noqa: PTH113 - half a million of them
+    if gone is not None:
+        raise InputError(f"{gone}: no such image")
+    message = f"{_DECODED:,} of {len(every):,} images were decoded, the others are there"
+    files = " ".join(map(str, data.files))
+    fix = (
+        f"deploytk data check {files} --deep looks at all of them" if files else "one that is broken ends the training"
+    )
+    return [Finding(rule="DATA007", severity="info", where="data", message=message, fix=fix)]
+
+
+def _imbalance(profile: Profile, data: Classified) -> list[Finding]:
+    """A warning where a class has far more images than another, and nothing is done about it."""
+    counts = data.per_class("train")
+    most, least = int(counts.argmax()), int(np.where(counts > 0, counts, counts.max()).argmin())
+    if profile.train.balance != "none" or counts[most] < _UNEVEN * counts[least]:
+        return []
+    message = f"{counts[most]:,} images of {data.classes[most]!r}, {counts[least]:,} of {data.classes[least]!r}"
+    fix = "rare classes are learned late or never: balance: sampler draws them more often, weights has them count more"
+    return [Finding(rule="PRE008", severity="warning", where="train.balance", message=message, fix=fix)]
+
+
+def _classes(data: Classified) -> list[Finding]:
+    found = []
+    for split, fix in (
+        ("train", "the model cannot learn what it never sees"),
+        ("val", "nothing will be known of how well they are recognised"),
+    ):
+        never = data.missing(split)
+        if never:
+            told = ", ".join(never[:_NAMED]) + (" ..." if len(never) > _NAMED else "")
+            message = f"no image of {len(never)} of {len(data.classes)} classes: {told}"
+            found.append(Finding(rule="DATA003", severity="warning", where=f"split {split}", message=message, fix=fix))
+    return found

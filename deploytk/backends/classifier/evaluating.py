@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from deploytk.backends.classifier import PRIMARY, finishing, measuring, network, pictures
-from deploytk.backends.classifier.checks import data_path
-from deploytk.data import classified
+from deploytk.backends.classifier.checks import dataset
 from deploytk.profile import Profile
 from deploytk.training import closing
 from deploytk.training.averaging import Weights
@@ -28,7 +27,7 @@ class ClassifierEvaluator(NetworkEvaluator):
 
     def __init__(self, profile: dict[str, Any]) -> None:
         self.wanted = Profile.model_validate(profile)
-        self.data = classified.read(data_path(self.wanted))
+        self.data = dataset(self.wanted)
         super().__init__(finishing.fresh_network(self.wanted, self.data))
         splits = self.data.splits
         self._parts, self._of = divided(splits["val"], splits.get("test", ()), _SEED)
@@ -59,7 +58,8 @@ class ClassifierEvaluator(NetworkEvaluator):
         varied = pictures.Varied(train, self.wanted.train.imgsz, self.wanted.train)
         # Of all of them: they stand in the order of their classes.
         steps = batches.plan(len(train), batch=_BATCH, accumulate=1, seed=_SEED, epoch=1)[: _SETTLING // _BATCH]
-        return [pictures.collate([varied[key] for key in keys])[0] for step in steps for keys in step]
+        given = (pictures.collate([varied[key] for key in keys])[0] for step in steps for keys in step)
+        return [pictures.normalised(images) for images in given]
 
 
 def evaluator(profile: dict[str, Any], run: str | Path) -> ClassifierEvaluator:  # noqa: ARG001

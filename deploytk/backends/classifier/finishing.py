@@ -10,8 +10,7 @@ from torch import nn
 from deploytk import worker
 from deploytk.artifact import versions_of
 from deploytk.backends.classifier import DISTRIBUTIONS, checkpoint, measuring, network, pictures
-from deploytk.backends.classifier.checks import data_path
-from deploytk.data import classified
+from deploytk.backends.classifier.checks import dataset
 from deploytk.data.classified import Classified
 from deploytk.files import write_json
 from deploytk.profile import Profile
@@ -33,7 +32,7 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
     worker.emit(event="phase", phase="finish")
     shelf = Shelf(Folder(run=folder).checkpoints, wanted.keep)
     best = closing.require_best(shelf)
-    data = classified.read(data_path(wanted))
+    data = dataset(wanted)
     model = network_of(wanted, data, shelf.path(best))
     activation = wanted.model.activation
     where = f"the checkpoint of epoch {best.epoch}"
@@ -66,6 +65,8 @@ def write_model(wanted: Profile, data: Classified, model: nn.Module, path: Path)
     told = {
         "arch": wanted.model.arch,
         "names": list(data.classes),
+        "class_index": data.index.sha256,
+        "crops": data.crops.model_dump(include={"margin", "square"}) if data.crops else None,
         "imgsz": wanted.train.imgsz,
         "activation": wanted.model.activation.kind,
         "negative_slope": wanted.model.activation.negative_slope,
@@ -82,7 +83,7 @@ def _summary(
     wanted: Profile, folder: Path, data: Classified, shelf: Shelf, best: Entry, counted: dict[str, dict[str, int]]
 ) -> dict[str, Any]:
     model = checkpoint.rebuild(checkpoint.payload(folder / "model.pt"))
-    device = devices.device_of(wanted.train.device)
+    device = devices.device_of(wanted.train.devices[0])
     metrics = measuring.measured(
         model.to(device), data.splits["val"], imgsz=wanted.train.imgsz, batch=wanted.train.batch, device=device
     ).metrics

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from deploytk.backends.classifier.pictures import Prepared, collate
 from deploytk.data.classified import Picture
+from deploytk.training.loop.group import ALONE, Group
 from deploytk.training.loop.task import Measured
 
 _TOP = 5
@@ -25,13 +26,22 @@ def measured(
     device: torch.device,
     workers: int = 0,
     alive: Callable[[], None] = lambda: None,
+    group: Group = ALONE,
 ) -> Measured:
     """top1, top5 and val_loss of a network in eval mode; top1 is the fitness.
 
     Args:
+        batch: of all processes together.
         alive: called after each batch.
+        group: the processes that do it together, each some of the pictures.
     """
-    loader = DataLoader(Prepared(pictures, imgsz), batch_size=batch, collate_fn=collate, num_workers=workers)
+    loader = DataLoader(
+        Prepared(pictures, imgsz),
+        batch_size=max(1, batch // group.size),
+        sampler=range(group.rank, len(pictures), group.size),
+        collate_fn=collate,
+        num_workers=workers,
+    )
     right, among, loss = 0, 0, 0.0
     with torch.no_grad():
         for inputs, labels in loader:
@@ -40,6 +50,6 @@ def measured(
             right, among = right + int(hits[:, 0].sum()), among + int(hits.sum())
             loss += float(functional.cross_entropy(logits, wanted, reduction="sum"))
             alive()
-    count = len(pictures)
-    metrics = {"top1": right / count, "top5": among / count, "val_loss": loss / count}
+    sums = group.added(torch.tensor([right, among, loss], dtype=torch.float64, device=device))
+    metrics = dict(zip(("top1", "top5", "val_loss"), (sums / len(pictures)).tolist(), strict=True))
     return Measured(fitness=metrics["top1"], metrics=metrics)

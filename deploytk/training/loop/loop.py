@@ -15,6 +15,7 @@ from deploytk.training import tensors
 from deploytk.training.guard import Facts
 from deploytk.training.loop import batches, devices, optimizers, rdrop, schedule, seeds, snapshots
 from deploytk.training.loop.ema import Average
+from deploytk.training.loop.group import ALONE, Group
 from deploytk.training.loop.task import Measured, Task
 from deploytk.training.segments import Outcome, Segment
 from deploytk.training.watch import Watch
@@ -23,12 +24,21 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Loop:
-    """One process's training of one segment."""
+    """One process's training of one segment, alone or with the others of its group."""
 
-    def __init__(self, profile: Profile, segment: Segment, watch: Watch, task: Task, device: torch.device) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        segment: Segment,
+        watch: Watch,
+        task: Task,
+        device: torch.device,
+        group: Group = ALONE,
+    ) -> None:
         self.train, self.segment, self.watch, self.task, self.device = profile.train, segment, watch, task, device
-        self.epoch = segment.first_epoch
+        self.epoch, self.group = segment.first_epoch, group
         self.model = task.model
+        self.net = group.wrapped(task.model, device)
         self.average = Average(self.model, self.train.ema)
         self.optimizer = optimizers.build(self.train, segment, task.sections)
         self.scaler = torch.amp.GradScaler(device.type, enabled=watch.precision == "fp16")
@@ -71,16 +81,19 @@ class Loop:
     def _one(self) -> bool:
         """Train, validate and tell one epoch; whether it was the segment's last."""
         began = time.monotonic()
-        torch.manual_seed(seeds.draw(self.train.seed, self.epoch))
-        self.order.steps = batches.plan(
+        torch.manual_seed(seeds.draw(self.train.seed, self.epoch, *([self.group.rank] if self.group.rank else [])))
+        steps = batches.plan(
             self.task.images,
             batch=self.segment.batch,
             accumulate=self.segment.accumulate,
             seed=self.train.seed,
             epoch=self.epoch,
+            weights=self.task.weights,
         )
-        loss, norms = self._steps()
+        self.order.steps = [[self.group.part(batch) for batch in step] for step in steps]
+        loss, norms = self._steps(steps)
         self.watch.phase("validate")
+        self.group.same(self.average.model)
         with torch.no_grad(), self._autocast():
             measured = self.task.validate(self.average.model)
         return self.watch.epoch(
@@ -94,13 +107,14 @@ class Loop:
             optimizer=self.train.optimizer,
             lr0=self.lr0,
             accumulate=self.segment.accumulate,
+            processes=self.group.size,
             **self.task.notes,
         )
 
-    def _steps(self) -> tuple[float, torch.Tensor]:
+    def _steps(self, steps: list[batches.Step]) -> tuple[float, torch.Tensor]:
         """(the mean loss of an epoch, the norm of each step's gradients)."""
         self.model.train()
-        steps, given = self.order.steps, iter(self.loader)
+        given = iter(self.loader)
         losses, norms = [], []
         for number, step in enumerate(steps, start=1):
             at = self.epoch - 1 + number / len(steps)
@@ -119,20 +133,24 @@ class Loop:
         return float(torch.stack(losses).mean()), torch.stack(norms).cpu()
 
     def _gathered(self, step: batches.Step, given: Iterator[Any]) -> torch.Tensor:
-        """The loss of a step, its gradients gathered batch by batch, each by its share of the step's images."""
-        images = sum(map(len, step))
+        """The loss of a step, its gradients gathered batch by batch, each by its share of the step's images.
+
+        Gradients of several processes become their mean: each part counts by its share times the processes.
+        """
+        images, size = sum(map(len, step)), self.group.size
         total = torch.zeros((), device=self.device)
-        for keys in step:
-            batch = next(given)
-            with self._autocast():
-                loss = self._loss(batch) * (len(keys) / images)
-            self.scaler.scale(loss).backward()
+        for number, keys in enumerate(step, start=1):
+            batch, share = next(given), len(self.group.part(keys)) * size / images
+            with self.group.silent(self.net, silent=number < len(step)):
+                with self._autocast():
+                    loss = self._loss(batch) * share
+                self.scaler.scale(loss).backward()
             total += loss.detach()
-        return total
+        return self.group.added(total) / size
 
     def _loss(self, batch: Any) -> torch.Tensor:
         def logits() -> torch.Tensor:
-            return self.task.logits(self.model, batch)
+            return self.task.logits(self.net, batch)
 
         def of(found: torch.Tensor) -> torch.Tensor:
             return self.task.loss(found, batch)

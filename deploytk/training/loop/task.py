@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -31,4 +33,5 @@ class Task:
     logits: Callable[[nn.Module, Any], torch.Tensor]  # of a batch: (N, classes)
     loss: Callable[[torch.Tensor, Any], torch.Tensor]  # of logits and their batch: the mean
     validate: Callable[[nn.Module], Measured]
+    weights: NDArray[np.float64] | None = None  # how often each image is drawn in an epoch; None: once
     notes: Mapping[str, Any] = field(default_factory=dict)  # kept beside each epoch

@@ -76,7 +76,7 @@ class Context:
     @property
     def gpu(self) -> Gpu | None:
         """The GPU that the training would use."""
-        device = self.profile.train.device.removeprefix("cuda:")
+        device = self.profile.train.devices[0].removeprefix("cuda:")
         wanted = 0 if device == "auto" else int(device) if device.isdecimal() else None
         return next((g for g in self.gpus if g.index == wanted), None)
 

@@ -120,7 +120,7 @@ class Techniques(Rule):
         train, plain = context.profile.train, type(context.profile.train)()
         names = (
             "precision", "clip_norm", "ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "mosaic",
-            "close_mosaic", "fliplr", "warmup_bias_lr",
+            "close_mosaic", "fliplr", "warmup_bias_lr", "balance",
         )  # fmt: skip
         for name in names:
             if getattr(train, name) != getattr(plain, name) and name not in context.techniques:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import manifest_files
 import pytest
 from PIL import Image
 
@@ -12,6 +13,7 @@ pytest.importorskip("timm", reason="timm is not installed")
 
 from deploytk.backends import checks
 from deploytk.backends import classifier as backend
+from deploytk.backends.classifier import checks as classifier_checks
 from deploytk.budget import Budget
 from deploytk.data import classified
 from deploytk.errors import InputError
@@ -69,10 +71,29 @@ def test_a_class_of_validation_that_is_never_trained_is_an_error(pictures: Path)
     assert "no class of the training images is called 'c'" in told(pictures)[0]
 
 
+def test_classes_of_very_different_sizes_are_told_unless_something_is_done(pictures: Path) -> None:
+    for i in range(40):
+        Image.new("RGB", (32, 32), (0, i, 0)).save(pictures / "train" / "a" / f"more_{i}.png")
+    (found,) = told(pictures, train={"batch": 4})
+    assert found == "PRE008 train.balance: 44 images of 'a', 4 of 'b'"
+    assert told(pictures, train={"balance": "sampler"}) == []
+
+
+def test_of_very_many_images_some_are_decoded_and_all_must_be_there(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(classifier_checks, "_DECODED", 4)
+    rows = [f"{split}/{name}/{i}.png,{name},{split}" for split in ("train", "val") for name in "ab" for i in range(4)]
+    csv = manifest_files.written(pictures / "all.csv", *rows, header="path,label,split")
+    assert told(csv) == ["DATA007 data: 4 of 16 images were decoded, the others are there"]
+    (pictures / "val" / "b" / "3.png").unlink()
+    assert told(csv)[0].endswith("b/3.png: no such image")
+
+
 def test_a_broken_image_and_a_missing_folder_are_errors(pictures: Path, tmp_path: Path) -> None:
     (pictures / "train" / "a" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     assert told(pictures)[0].startswith("PRE004 data: ")
-    assert "no such folder" in told(tmp_path / "gone")[0]
+    assert "no such folder or file" in told(tmp_path / "gone")[0]
     assert "no dataset; give --data FOLDER" in told(None)[0]
 
 

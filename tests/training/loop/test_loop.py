@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,65 +9,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+import points_training  # noqa: E402
+from points_training import IMAGES, Points, distance, task, weights  # noqa: E402
 from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
 
-from deploytk.profile import Profile  # noqa: E402
-from deploytk.training.loop import rdrop, snapshots  # noqa: E402
+from deploytk.training.loop import rdrop  # noqa: E402
 from deploytk.training.loop.loop import Loop  # noqa: E402
-from deploytk.training.loop.task import Measured, Task  # noqa: E402
+from deploytk.training.loop.task import Task  # noqa: E402
 from deploytk.training.segments import Outcome, Segment  # noqa: E402
 from deploytk.training.state import Folder  # noqa: E402
 from deploytk.training.watch import Watch  # noqa: E402
-
-_IMAGES = 20
-
-
-class Points(torch.utils.data.Dataset):  # type: ignore[type-arg, misc, unused-ignore]
-    """Points of two classes, on either side of a line."""
-
-    def __init__(self) -> None:
-        self.inputs = torch.randn(_IMAGES, 4, generator=torch.Generator().manual_seed(5))
-        self.labels = (self.inputs[:, 0] + 0.5 * self.inputs[:, 1] > 0).long()
-
-    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.inputs[key[1]], self.labels[key[1]]
-
-
-def collate(items: list[Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.stack([x for x, _ in items]), torch.stack([y for _, y in items])
-
-
-def task(dropout: float = 0.0, smoothing: float = 0.0, logits: Callable[..., Any] | None = None) -> Task:
-    torch.manual_seed(1)
-    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 2))
-    points = Points()
-
-    def validate(average: nn.Module) -> Measured:
-        found = average(points.inputs)
-        right = float((found.argmax(1) == points.labels).float().mean())
-        return Measured(fitness=right, metrics={"top1": right})
-
-    return Task(
-        model=model,
-        sections=[list(model[3].parameters()), list(model[0].parameters())],
-        images=_IMAGES,
-        dataset=points,
-        collate=collate,
-        logits=logits or (lambda network, batch: network(batch[0])),
-        loss=lambda found, batch: functional.cross_entropy(found, batch[1], label_smoothing=smoothing),
-        validate=validate,
-    )
 
 
 def trained(
     run: Path, what: Task, first: int = 1, last: int = 4, batch: int = 4, accumulate: int = 1, **train: Any
 ) -> Outcome:
-    settings = {
-        "epochs": 4, "imgsz": 32, "batch": 4, "optimizer": "SGD", "lr0": 0.2, "momentum": 0.0, "warmup_epochs": 0,
-        "workers": 0, "device": "cpu", "ema": None, "weight_decay": 0.0, **train,
-    }  # fmt: skip
-    profile = Profile.model_validate({"name": "points", "train": settings})
+    profile = points_training.profile(**train)
     segment = Segment(
         first_epoch=first,
         last_epoch=last,
@@ -80,16 +36,6 @@ def trained(
     )
     Folder(run=run).path.mkdir(parents=True, exist_ok=True)
     return Loop(profile, segment, Watch(profile, run, segment, precision="fp32"), what, torch.device("cpu")).run()
-
-
-def weights(run: Path, epoch: int = 4, part: str = "ema") -> dict[str, torch.Tensor]:
-    file = next(Folder(run=run).checkpoints.glob(f"*{epoch:04d}*"))
-    told: dict[str, torch.Tensor] = snapshots.load(file)[part]
-    return told
-
-
-def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
-    return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
 def test_it_learns_and_ends_done(tmp_path: Path) -> None:
@@ -118,7 +64,7 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> N
 
 def test_a_clipped_step_is_no_longer_than_rate_times_limit(tmp_path: Path) -> None:
     before = {name: t.clone() for name, t in task().model.state_dict().items()}
-    trained(tmp_path, task(), last=1, batch=_IMAGES, lr0=1.0, lrf=1.0, clip_norm=0.01)
+    trained(tmp_path, task(), last=1, batch=IMAGES, lr0=1.0, lrf=1.0, clip_norm=0.01)
     moved = torch.cat([(weights(tmp_path, 1)[name] - t).flatten() for name, t in before.items()])
     assert float(moved.norm()) == pytest.approx(0.01, rel=1e-3)
 
