@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deploytk.cli.common import progress, reporting, say_last
-from deploytk.cli.options import Number, gibibytes, overrides
+from deploytk.cli.options import Number, Overrides, gibibytes, overrides
+from deploytk.errors import InputError
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -74,14 +75,38 @@ def export(run: Path, max_drop: float | None, imgsz: int | None, **values: Any) 
     from deploytk.report import render
     from deploytk.stages.export import at_size, with_overrides
     from deploytk.stages.export import export as stage
-    from deploytk.stages.run_folder import opened
+    from deploytk.stages.run_folder import RunFolder, opened
 
+    if RunFolder(run.absolute()).parts:
+        return _both(run.absolute(), imgsz, overrides(**values, max_accuracy_drop=_share(max_drop)))
     folder = opened(run.absolute())
-    drop = None if max_drop is None else max_drop / 100
-    profile = with_overrides(folder.profile(), overrides(**values, max_accuracy_drop=drop))
+    profile = with_overrides(folder.profile(), overrides(**values, max_accuracy_drop=_share(max_drop)))
     with progress(f"exporting to {profile.export.target}") as listen:
         report = stage(folder, profile, listen, imgsz=imgsz)
     folder, profile = at_size(folder, profile, imgsz)
     written = render.write(report, folder.exported(profile.export.target))
     say_last(f"report: {written['html']}")
+    return report
+
+
+def _share(points: float | None) -> float | None:
+    return None if points is None else points / 100
+
+
+def _both(run: Path, imgsz: int | None, given: Overrides) -> Report:
+    """The report on a run of two models."""
+    from deploytk.report import render
+    from deploytk.stages.export import with_overrides
+    from deploytk.stages.export_pipeline import export as stage
+    from deploytk.stages.export_pipeline import pipeline_folder
+    from deploytk.stages.run_folder import RunFolder
+
+    if imgsz is not None:
+        raise InputError(f"--imgsz is for one model: export RUN/detector or RUN/classifier of {run}")
+    profile = with_overrides(RunFolder(run).profile(), given)
+    with progress("exporting both models") as listen:
+        report = stage(run, profile, listen)
+    say_last(f"report: {render.write(report, run / 'export')['html']}")
+    if report.artifact is not None:
+        say_last(f"pipeline: {pipeline_folder(run)}")
     return report

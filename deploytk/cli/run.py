@@ -41,7 +41,15 @@ def run(name: str, out: Path | None, *, resume: bool, restart: bool, **values: A
     folder = (out or Path("runs") / profile.name).absolute()
     wanted = how(resume=resume, restart=restart)
     with progress(profile.name) as listen, told_how_to_go_on(folder):
-        report = stage(profile, folder, say=say, listen=_followed(profile, listen), how=wanted)
+        if profile.parts is not None:
+            from deploytk.stages.run_parts import run as both
+
+            def of(part: str) -> Listener:
+                return _followed(profile.part(part), listen)
+
+            report = both(profile, folder, say=say, listen=listen, listeners=of, how=wanted)
+        else:
+            report = stage(profile, folder, say=say, listen=_followed(profile, listen), how=wanted)
     written = render.write(report, folder)
     say_last(f"report: {written['html']}")
     return report

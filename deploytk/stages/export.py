@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from deploytk import plugins
 from deploytk.artifact import Artifact, finished, stage_key, versions_of
 from deploytk.errors import InputError
-from deploytk.profile import Profile
+from deploytk.profile import COMMON, PART_NAMES, Profile
 from deploytk.report import Report
 from deploytk.stages import deploy_graph, float_models, proof
 from deploytk.stages.export_parts import exported_onnx, quantized
@@ -93,10 +93,11 @@ def with_overrides(profile: Profile, overrides: Mapping[tuple[str | int, ...], A
     """
     raw = profile.model_dump(mode="json", by_alias=True)
     for place, value in overrides.items():
-        part = raw
-        for key in place[:-1]:
-            part = part[str(key)]
-        part[str(place[-1])] = value
+        both = [raw["parts"][name] for name in PART_NAMES] if raw["parts"] and place[0] in COMMON else []
+        for part in (raw, *both):
+            for key in place[:-1]:
+                part = part[str(key)]
+            part[str(place[-1])] = value
     try:
         return Profile.model_validate(raw)
     except ValidationError as error:

@@ -57,6 +57,11 @@ class RunFolder:
         """The folder of what is made for a target: `export/onnx`, or `export/onnx-256` at another image size."""
         return self.path / "export" / (target if self.imgsz is None else f"{target}-{self.imgsz}")
 
+    @property
+    def parts(self) -> bool:
+        """Whether it holds the two models of a pipeline, each in a run folder of its own."""
+        return (self.path / "profile.json").is_file() and self.profile().parts is not None
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Within the block no other deploytk makes something in this folder; the lock ends with the process.
