@@ -78,7 +78,8 @@ def _joined(out: Path, profile: Profile, reports: Mapping[str, Report], listen: 
     index = part_folder(out, "classifier").path / "class_index.json"
     described = folder.write(
         pipeline_folder(out),
-        **models,
+        detector=models["detector"],
+        classifier=models["classifier"],
         runtime=runtime,
         threads=profile.bench.threads,
         crops=Crops(margin=data.margin, square=data.square, most=settings.most),
@@ -149,11 +150,11 @@ def _report(profile: Profile, reports: Mapping[str, Report], made: Artifact | No
         budget=profile.budget,
         machine=Machine.this(),
         versions={name: version for r in reports.values() for name, version in r.versions.items()},
-        sections=_sections(reports, made),
+        sections=_sections(reports),
     )
 
 
-def _sections(reports: Mapping[str, Report], made: Artifact | None) -> dict[str, Any]:
+def _sections(reports: Mapping[str, Report]) -> dict[str, Any]:
     told: dict[str, Callable[[Report], Any]] = {
         "verdict": lambda r: r.verdict.status,
         "deployed": lambda r: r.artifact.path.name if r.artifact else "",
@@ -166,11 +167,8 @@ def _sections(reports: Mapping[str, Report], made: Artifact | None) -> dict[str,
         for file, unchanged in report.sections.get("skipped", {}).items()
     }
     parity = [
-        {**row, "what": f"{n}: {row['what']}"} for n, r in reports.items() for row in r.sections.get("parity", ())
+        {**row, "what": f"{name}: {row['what']}"}
+        for name, report in reports.items()
+        for row in report.sections.get("parity", ())
     ]
-    return {
-        "exports": rows,
-        "skipped": skipped,
-        "parity": parity,
-        "pipeline_folder": made.path.parent.name if made else "",
-    }
+    return {"exports": rows, "skipped": skipped, "parity": parity}

@@ -73,7 +73,7 @@ def _evaluated(profile: Profile, out: Path, made: Artifact, listen: Listener | N
 
 
 def _not_comparable(profile: Profile, made: Artifact, error: InputError) -> Report:
-    """Where the detector's labels are not the classifier's names, each model was judged by its own data, and no more."""
+    """Where the detector's labels are not the classifier's names, each model was judged by its own data only."""
     message = f"how right the whole is was not measured: {error.message}"
     finding = Finding(rule="PIP001", severity="warning", where="pipeline", message=message)
     return Report(
