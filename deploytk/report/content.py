@@ -26,6 +26,7 @@ from deploytk.report.content_models import (
 from deploytk.report.content_npu import npu_block
 from deploytk.report.content_optimize import optimize_block
 from deploytk.report.content_parity import agreement_block
+from deploytk.report.content_parts import parts_block
 from deploytk.report.content_pipeline import pipeline_block, predict_block
 from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
@@ -35,8 +36,8 @@ from deploytk.report.content_training import train_block
 _KNOWN = frozenset(
     {
         "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
-        "engine", "ladder", "load", "matrix", "npu", "optimize", "parity", "pipeline", "predict", "ratio", "skipped",
-        "sweep", "train",
+        "engine", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts", "pipeline", "predict",
+        "ratio", "skipped", "sweep", "train",
     }
 )  # fmt: skip
 
@@ -67,6 +68,7 @@ def blocks(report: Report) -> list[Block]:
         *sweep_block(report),
         *crossover_block(report),
         *matrix_block(report),
+        *parts_block(report),
         *models_block(report),
         *ladder_block(report),
         *predict_block(report),

@@ -31,14 +31,18 @@ from deploytk.worker import Listener
 
 #: The finding of a backend whose model finds nothing at all after training.
 NOTHING_LEARNED = "TRN001"
+_ALREADY = "finished, all epochs were there"
 
 
-def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: How = "auto") -> Report:
+def train(
+    profile: Profile, out: Path, listen: Listener | None = None, *, how: How = "auto", already: str = _ALREADY
+) -> Report:
     """The report of a finished training; skipped, saying so, when the same training already stands in `out`.
 
     Args:
         how: auto goes on with an unfinished training of the same settings; resume also with a failed or a finished
             one, to more epochs; restart removes the old one once the preflight has passed.
+        already: what the report says where no epoch was left to train.
 
     Raises:
         InputError: the preflight found an error, or another training stands in `out`; nothing was started or written.
@@ -58,6 +62,7 @@ def train(profile: Profile, out: Path, listen: Listener | None = None, *, how: H
     with run.alone(), _disk_full_told(profile, run):
         train_begin.require_same(run, wanted, how)
         made, how_trained = _trained(profile, run, wanted, how, listen, findings)
+        how_trained = how_trained or already
     return _report(profile, made, run, findings, how_trained=how_trained, skipped=False)
 
 
@@ -100,12 +105,12 @@ def take_on(
 def _trained(
     profile: Profile, run: RunFolder, wanted: Settings, how: How, listen: Listener | None, findings: Sequence[Finding]
 ) -> tuple[Artifact, str]:
-    """(the trained model, how it came about: "trained", "resumed at epoch 7")."""
+    """(the trained model, how it came about: "trained", "resumed at epoch 7", nothing where no epoch was left)."""
     state, before = _supervised(profile, run, wanted, how, listen, findings)
     made = _finished(profile, run, wanted, state, listen)
     new = state.steps[before:]
     resumed = f"resumed at epoch {new[0].segment.first_epoch}" if before and new else ""
-    return made, resumed or ("finished, all epochs were there" if before else "trained")
+    return made, resumed or ("" if before else "trained")
 
 
 def _supervised(

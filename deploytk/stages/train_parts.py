@@ -93,7 +93,11 @@ def train(profile: Profile, out: Path, listeners: Listeners = nobody, *, how: Ho
             train_begin.require_same(turn.run, turn.wanted, "auto" if how == "auto" or _fresh(turn) else how)
     RunFolder(out).save_profile(profile)
     failed = _taken_on(turns, out, listeners, how)
-    reports = {t.name: one.train(t.profile, t.run.path, listeners(t.name)) for t in turns if t.name not in failed}
+    reports = {
+        t.name: one.train(t.profile, t.run.path, listeners(t.name), already="trained in turns")
+        for t in turns
+        if t.name not in failed
+    }
     if failed:
         told = [f"{name}: {error.message}" for name, error in failed.items()]
         others = [f"{name}: trained, {reports[name].verdict.reasons[-1]}" for name in reports]
