@@ -94,6 +94,10 @@ def _require_somebody(address: str) -> None:
         ) from error
 
 
+def _unreachable(address: str, error: Exception) -> InputError:
+    return InputError(f"RAY_ADDRESS {address}: no Ray cluster can be reached there ({error})")
+
+
 @contextmanager
 def _cluster(jobs: int) -> Iterator[Any]:
     """Ray, connected to the cluster of RAY_ADDRESS or to one that is begun here and ends with the block."""
@@ -105,7 +109,7 @@ def _cluster(jobs: int) -> Iterator[Any]:
     try:
         ray.init(log_to_driver=False, logging_level="ERROR", **new)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(f"RAY_ADDRESS {address}: no Ray cluster can be reached there ({error})") from error
+        raise _unreachable(address, error) from error
     try:
         yield ray
     finally:
