@@ -44,6 +44,7 @@ EXTRAS = {
     "safetensors": "classifier",
     "polars": "data",
     "simplejpeg": "data",
+    "ray": "ray",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "onnxslim": "onnx",

@@ -14,6 +14,9 @@ from deploytk.errors import InputError
 if TYPE_CHECKING:
     from deploytk.report import Report
 
+#: Options that say nothing of a folder.
+_OF_MANIFESTS = ("remove", "index", "least", "cache", "engine")
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def data() -> None:
@@ -77,6 +80,13 @@ def data() -> None:
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Images looked at at once (default: the number of cores).")
 @click.option(
+    "--engine",
+    default="processes",
+    show_default=True,
+    type=click.Choice(["processes", "ray"]),
+    help="Of a manifest: look at images here, or on the Ray cluster of RAY_ADDRESS (one is begun here without it).",
+)
+@click.option(
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
@@ -100,13 +110,13 @@ def check(paths: tuple[Path, ...], quick: bool, jobs: int | None, out: Path | No
     from deploytk.report import render
 
     of_manifest = _is_manifest(paths)
-    _refuse(*(("fix", "imgsz") if of_manifest else ("remove", "index", "least", "cache")), of_manifest=of_manifest)
+    _refuse(*(("fix", "imgsz") if of_manifest else _OF_MANIFESTS), of_manifest=of_manifest)
     named = ", ".join(path.name for path in paths)
     with progress(f"checking {named}") as listen:
         if of_manifest:
             from deploytk.stages.manifest_check import check as of_rows
 
-            kept = {name: more[name] for name in ("remove", "index", "least", "cache")}
+            kept = {name: more[name] for name in _OF_MANIFESTS}
             report = of_rows(paths, deep=not quick, jobs=jobs, out=out, listen=listen, **kept)
         else:
             from deploytk.stages.data_check import check as of_folder

@@ -19,6 +19,7 @@ from deploytk.data.class_index import ClassIndex
 from deploytk.data.dataset import SPLITS
 from deploytk.data.manifests import cleaning
 from deploytk.data.manifests.cleaning import Cleaned
+from deploytk.data.manifests.looks import Name
 from deploytk.data.manifests.manifest import NONE
 from deploytk.data.manifests.survey import Survey, none_there, survey
 from deploytk.errors import EXIT_PASS, EXIT_RULE
@@ -44,6 +45,7 @@ def check(
     index: Path | None = None,
     out: Path | None = None,
     cache: Path | None = None,
+    engine: Name = "processes",
     listen: Listener = lambda _event: None,
 ) -> Report:
     """The report on a manifest; with errors it fails.
@@ -57,17 +59,18 @@ def check(
         index: file for the class index.
         out: folder for `data-check.json` with every place.
         cache: file in which what was seen is remembered; None: beside `out` or `remove`.
+        engine: where images are looked at: in processes here, or on a Ray cluster.
 
     Raises:
         InputError: a file is no manifest, or `remove` cannot be written.
-        MissingDependency: polars is not installed.
+        MissingDependency: polars is not installed, or Ray where it is asked for.
     """
     paths = tuple(paths)
     if remove is not None:
         cleaning.require_new(remove, paths)
     memory = cache or _memory(out, remove)
     jobs = jobs or usage.cores()
-    found = survey(paths, deep=deep, jobs=jobs, least=least, cache=memory, listen=listen)
+    found = survey(paths, deep=deep, jobs=jobs, least=least, cache=memory, listen=listen, engine=engine)
     cleaned = cleaning.clean(found, remove) if remove is not None else None
     classes = _index(found, cleaned)
     if index is not None:

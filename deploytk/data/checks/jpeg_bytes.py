@@ -4,12 +4,45 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 _EOI = b"\xff\xd9"
-_SOS = 0xDA
+_SOS, _APP1, _EXIF = 0xDA, 0xE1, b"Exif\0\0"
+#: Start of frame: C0 to CF, but for the tables (C4), the extension (C8) and the arithmetic coder's (CC).
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: What file systems and disks lose at once is so many bytes, or a multiple.
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What stands before the coded picture."""
+
+    scan: int  # where that begins
+    bits: int  # of a sample; 0 where no frame was declared
+    width: int
+    height: int
+    exif: bytes  # the EXIF block, or nothing
+
+
+def headers(data: bytes) -> Headers | None:
+    """What stands before the coded picture; None where it is broken or cut off."""
+    place, frame, exif = 2, (0, 0, 0), b""
+    while place + 4 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # a fill byte
+            place += 1
+            continue
+        start, place = place + 4, place + 2 + int.from_bytes(data[place + 2 : place + 4])
+        if marker in _FRAMES and start + 5 <= len(data):
+            frame = struct.unpack_from(">BHH", data, start)
+        elif marker == _APP1 and data.startswith(_EXIF, start):
+            exif = data[start:place]
+        elif marker == _SOS:
+            bits, height, width = frame
+            return Headers(place, bits, width, height, exif)
+    return None
 
 
 def ends(data: bytes) -> bool:
@@ -48,13 +81,5 @@ def _runs(data: bytes, start: int) -> Iterator[tuple[int, int]]:
 
 def _scan(data: bytes) -> int:
     """Where the coded picture begins; 0 where the headers before it are broken or cut off."""
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # a fill byte
-            place += 1
-            continue
-        place += 2 + int(struct.unpack(">H", data[place + 2 : place + 4])[0])
-        if marker == _SOS:
-            return place
-    return 0
+    told = headers(data)
+    return told.scan if told else 0

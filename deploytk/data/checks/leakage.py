@@ -30,10 +30,10 @@ class Pair:
 
 def exact(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) -> list[Pair]:
     """Images with the same content: each but the last of its kind, paired with that one."""
-    places: dict[str, list[tuple[int, Path]]] = {}
+    places: dict[bytes, list[tuple[int, Path]]] = {}
     for split, images in splits.items():
         for image in images:
-            if digest := looks[image].sha256:
+            if digest := looks[image].digest:
                 places.setdefault(digest, []).append((ORDER.index(split), image))
     pairs = []
     for found in places.values():
@@ -55,7 +55,7 @@ def alike(splits: Mapping[str, Sequence[Path]], looks: Mapping[Path, Looked]) ->
     pairs = []
     for of_train, of_other, bits in found:
         image, (split, other) = train[of_train], others[of_other]
-        if looks[image].sha256 != looks[other].sha256:
+        if looks[image].digest != looks[other].digest:
             pairs.append(Pair(kind="alike", image=image, split="train", other=other, other_split=split, bits=bits))
     return pairs
 

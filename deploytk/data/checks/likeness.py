@@ -7,6 +7,7 @@ far apart the hashes of the same and of other pictures are was measured: docs/da
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -34,12 +35,16 @@ def grey(picture: Image.Image) -> Image.Image:
     return Image.fromarray((scaled * 255).astype(np.uint8))
 
 
-def print_of(picture: Image.Image) -> bytes:
-    """The 40 bytes of a grey picture; nothing where it is of one colour."""
-    small = _places(picture, 16)
-    if small.std() < _LEAST_CONTRAST:
+def print_of(picture: np.ndarray) -> bytes:
+    """The 40 bytes of a grey picture, (height, width) uint8; nothing where it is of one colour."""
+    height, width = picture.shape
+    rows, columns = _weights(height, 0), _weights(width, 1)
+    # Whole greys: what is equally bright must be equal, whatever a sum of floats makes of it.
+    places = np.rint(rows @ picture.astype(np.float32) @ columns.T).astype(np.int16)
+    small, large = places[:8, :9], places[8:, 9:]
+    if large.std() < _LEAST_CONTRAST:
         return b""
-    return np.packbits(_brighter(_places(picture, 8))).tobytes() + np.packbits(_brighter(small)).tobytes()
+    return np.packbits(_brighter(small)).tobytes() + np.packbits(_brighter(large)).tobytes()
 
 
 def mirrored(prints: np.ndarray) -> np.ndarray:
@@ -52,8 +57,16 @@ def mirrored(prints: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(packed).view(np.uint64).reshape(-1, 5)
 
 
-def _places(picture: Image.Image, side: int) -> np.ndarray:
-    return np.asarray(picture.resize((side + 1, side), Image.Resampling.LANCZOS), dtype=np.int16)
+@lru_cache(maxsize=4096)
+def _weights(pixels: int, more: int) -> np.ndarray:
+    """(8 + 16 + 2 * more, pixels) float32: what each pixel of a side gives to its 8 and to its 16 places (Lanczos).
+
+    They are Pillow's own, asked of a picture of the unit matrix; as a product of matrices its resize is ten times as
+    fast.
+    """
+    unit = Image.fromarray(np.eye(pixels, dtype=np.float32))
+    sides = (unit.resize((places + more, pixels), Image.Resampling.LANCZOS) for places in (8, 16))
+    return np.ascontiguousarray(np.concatenate([np.asarray(side) for side in sides], axis=1).T)
 
 
 def _brighter(places: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from deploytk.data.checks import pool
 from deploytk.data.checks.looking import Listener
 from deploytk.data.checks.rules import RULES, Rule
+from deploytk.data.manifests import cluster
 from deploytk.data.manifests.memory import Memory
 from deploytk.data.manifests.seeing import Known, Seen, died, see
 
@@ -27,6 +29,7 @@ _BY_CODE: Mapping[str, type[Rule]] = {rule.code: rule for rule in RULES}
 Look = Callable[[Sequence[Known]], list[Seen | None]]
 #: Runs a function on batches, in order: in this process or in many.
 Engine = Callable[[Look, Iterable[Sequence[Known]]], Iterator[list[Seen | None]]]
+Name = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +47,21 @@ class Looks:
         return any(rule.severity == "error" for rule, _ in self.problems.get(image, ()))
 
 
-def look_at(images: Sequence[str], *, deep: bool, jobs: int, memory: Memory, listen: Listener) -> Looks:
+def look_at(
+    images: Sequence[str], *, deep: bool, jobs: int, memory: Memory, listen: Listener, engine: Name = "processes"
+) -> Looks:
     """What was found in each of the images, in their order.
 
     Args:
         jobs: processes.
+        engine: where they run: on this machine, or on a Ray cluster.
         memory: what was seen before; what is seen now is kept there as it comes.
     """
     digests, prints = np.zeros((len(images), 2), np.uint64), np.zeros((len(images), 5), np.uint64)
     sizes = np.zeros((len(images), 2), np.int32)
     problems: dict[int, tuple[tuple[type[Rule], str], ...]] = {}
     pace, remembered = _Pace(len(images), listen), 0
-    for start, seen, known in _seen(images, deep, _engine(len(images), deep, jobs), memory):
+    for start, seen, known in _seen(images, deep, _engine(engine, len(images), deep, jobs), memory):
         remembered += known
         for number, each in enumerate(seen, start):
             if each.digest:
@@ -87,7 +93,9 @@ def _seen(images: Sequence[str], deep: bool, engine: Engine, memory: Memory) -> 
         start += len(found)
 
 
-def _engine(images: int, deep: bool, jobs: int) -> Engine:
+def _engine(name: Name, images: int, deep: bool, jobs: int) -> Engine:
+    if name == "ray":
+        return partial(cluster.mapped, jobs=jobs, dead=died)
     if jobs == 1 or images <= _FEW["deep" if deep else "quick"]:
         return _here
     return partial(pool.mapped, jobs=jobs, dead=died)

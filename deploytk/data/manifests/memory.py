@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
-from deploytk.data.checks.image_checks import strict_decoder
+from deploytk.data.checks.image_checks import digest_of, strict_decoder
 from deploytk.data.manifests.seeing import Seen
 from deploytk.errors import InputError
 
@@ -70,7 +70,7 @@ def opened(path: Path | None, *, deep: bool) -> Iterator[Memory]:
 def tier_of(*, deep: bool) -> str:
     """How closely files are looked at, and by which versions: what another one saw does not count."""
     decoder = f"simplejpeg {metadata.version('simplejpeg')}" if deep and strict_decoder() else "pillow"
-    return f"{'deep' if deep else 'quick'}, {decoder}, deploytk {metadata.version('deploytk')}"
+    return f"{'deep' if deep else 'quick'}, {decoder}, {digest_of().__name__}, deploytk {metadata.version('deploytk')}"
 
 
 def _seen(row: tuple[int, int, bytes, bytes, int, int, str]) -> Seen:

@@ -23,7 +23,7 @@ class Seen(NamedTuple):
 
     size: int  # of the file, -1 where there is none
     mtime_ns: int
-    digest: bytes = b""  # 16 bytes of the sha256 of its content
+    digest: bytes = b""  # 16 bytes of its content
     print: bytes = b""  # what it looks like: `likeness`
     width: int = 0  # as the picture is shown
     height: int = 0
@@ -60,4 +60,4 @@ def _stat(path: str) -> tuple[int, int]:
 def _seen(size: int, mtime_ns: int, found: Looked) -> Seen:
     width, height = found.size or (0, 0)
     problems = tuple((p.rule.code, p.said) for p in found.problems)
-    return Seen(size, mtime_ns, bytes.fromhex(found.sha256)[:16], found.print, width, height, problems)
+    return Seen(size, mtime_ns, found.digest, found.print, width, height, problems)

@@ -38,20 +38,22 @@ def survey(
     least: int,
     cache: Path | None,
     listen: Listener,
+    engine: looks.Name = "processes",
 ) -> Survey:
     """All that is wrong with the manifest in the files `paths`.
 
     Args:
         least: with fewer images in train a class is rare.
         cache: the file in which what was seen is remembered.
+        engine: where images are looked at: on this machine, or on a Ray cluster.
 
     Raises:
         InputError: a file is no manifest.
-        MissingDependency: polars is not installed.
+        MissingDependency: polars is not installed, or Ray where it is asked for.
     """
     told = manifest.read_all(*paths)
     with memory.opened(cache, deep=deep) as before:
-        seen = looks.look_at(told.images, deep=deep, jobs=jobs, memory=before, listen=listen)
+        seen = looks.look_at(told.images, deep=deep, jobs=jobs, memory=before, listen=listen, engine=engine)
     listen({"done": None, "total": None, "text": "copies and classes"})
     counts = told.counts()
     found = list(_remarks(told, seen, deep))

@@ -19,7 +19,7 @@ from deploytk.data.checks.label_checks import Labels, Line
 
 
 def print_of(picture: Image.Image) -> bytes:
-    return likeness.print_of(picture.convert("L"))
+    return likeness.print_of(np.asarray(picture.convert("L")))
 
 
 def bits(one: bytes, other: bytes) -> int:
@@ -96,8 +96,8 @@ def test_two_copies_among_twenty_thousand_pictures_are_found_and_nothing_else() 
     assert likeness.alike(prints[:16_000], prints[16_000:] + prints[:2]) == [(0, 4000, 0), (1, 4001, 0)]
 
 
-def seen(name: str, sha256: str) -> tuple[Path, Looked]:
-    return Path(name), Looked(image=Path(name), sha256=sha256)
+def seen(name: str, content: str) -> tuple[Path, Looked]:
+    return Path(name), Looked(image=Path(name), digest=content.encode())
 
 
 def pairs_of(**splits: str) -> list[tuple[str, str, str]]:

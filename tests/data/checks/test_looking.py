@@ -39,7 +39,7 @@ def die_of(image: Path, *, deep: bool) -> Looked:
     """A decoder that one file kills."""
     if image.name == "3.jpg":
         os._exit(1)
-    return Looked(image=image, sha256=f"{deep}")
+    return Looked(image=image, digest=f"{deep}".encode())
 
 
 def die_of_batch(some: list[Path], *, deep: bool) -> list[Looked]:

@@ -91,6 +91,41 @@ def test_the_item_that_kills_its_process_is_found_and_all_others_are_done_in_ord
     assert [result for batch in done for result in batch] == [0, 10, 20, 30, 40, -5, 60, 70, 80]
 
 
+def seen_unless_it_kills(batch: Sequence[Known], *, deep: bool) -> list[Seen | None]:
+    """As `see`, with a decoder that one image kills."""
+    if any(known.path.endswith("/5.jpg") for known in batch):
+        os._exit(1)
+    return see(batch, deep=deep)
+
+
+@pytest.mark.e2e
+def test_a_ray_cluster_finds_what_this_machine_finds_and_outlives_a_decoder_that_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "300")  # beside other tests it takes its time
+    here = Path(__file__).parent  # where its processes find the function above, and what this file imports
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (here, here.parents[1]))))
+    monkeypatch.setattr(looks, "_BATCH", 4)
+    paths = images(tmp_path, 10)
+    alone = looked(paths)
+    monkeypatch.setattr(looks, "see", seen_unless_it_kills)
+    there = looked(paths, jobs=2, engine="ray")
+    crashed = there.problems.pop(5)  # type: ignore[attr-defined]
+    assert "crashed" in crashed[0][1]
+    assert alone.problems == there.problems
+    others = [number for number in range(10) if number != 5]
+    assert np.array_equal(alone.digests[others], there.digests[others])
+
+
+def test_a_cluster_that_is_not_there_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(InputError, match=r"RAY_ADDRESS 127.0.0.1:1: no Ray cluster can be reached there \(.*refused"):
+        looked(images(tmp_path, 1), engine="ray")
+
+
 def test_seen_is_small_and_says_what_is_there(tmp_path: Path) -> None:
     (path,) = images(tmp_path, 1)
     (seen,) = see([Known(path)], deep=True)
