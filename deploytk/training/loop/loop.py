@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.training import tensors
 from deploytk.training.guard import Facts
@@ -158,7 +159,12 @@ class Loop:
     def _next(self, given: Iterator[Any]) -> Any:
         """The next batch. Waiting for it is time lost on a GPU too, once its queue of work is empty."""
         began = time.monotonic()
-        batch = next(given)
+        try:
+            batch = next(given)
+        except DeploytkError as error:  # an image that cannot be read; a worker sends its whole traceback
+            said = error.message.strip().splitlines()[-1].removeprefix(f"deploytk.errors.{type(error).__name__}: ")
+            # Refused is what nothing was lost by. Later on it is tried again from the last checkpoint.
+            raise (InputError if self.watch.shelf.last is None else RuntimeError)(said) from error
         self.waited_s += time.monotonic() - began
         return batch
 
