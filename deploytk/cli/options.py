@@ -38,7 +38,9 @@ Overrides = dict[tuple[str | int, ...], Any]
 
 _TRAINING = (
     click.option(
-        "--data", type=click.Path(path_type=Path), help="YOLO data.yaml or Pascal-VOC folder; never written to."
+        "--data",
+        type=click.Path(path_type=Path),
+        help="YOLO data.yaml or Pascal-VOC folder; of a classifier also a folder per class or a manifest (CSV).",
     ),
     click.option("--epochs", type=click.IntRange(1), help="Epochs to train."),
     click.option("--imgsz", type=click.IntRange(32), help="Input size in pixels, a multiple of 32."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from deploytk.files import write_json
 from deploytk.profile import Profile
 from deploytk.report import Finding
 from deploytk.training import closing, reporting
-from deploytk.training.loop import devices, snapshots
+from deploytk.training.loop import devices, pace, snapshots
 from deploytk.training.shelf import Entry, Shelf
 from deploytk.training.state import Folder
 
@@ -87,6 +88,7 @@ def _summary(
     metrics = measuring.measured(
         model.to(device), data.splits["val"], imgsz=wanted.train.imgsz, batch=wanted.train.batch, device=device
     ).metrics
+    paced = pace.pace(shelf.entries)
     return {
         "name": wanted.name,
         "best_epoch": best.epoch,
@@ -104,6 +106,7 @@ def _summary(
             "names": data.classes,
         },
         "data": {"fingerprint": data.fingerprint(), "images": data.counts()},
+        "pace": asdict(paced) if paced else None,
         "versions": versions_of("deploytk", *DISTRIBUTIONS),
         "findings": [f.__dict__ for f in _findings(metrics["top1"], data, wanted, shelf)],
     }
@@ -114,7 +117,7 @@ def _row(entry: Entry) -> dict[str, Any]:
 
 
 def _findings(top1: float, data: Classified, wanted: Profile, shelf: Shelf) -> list[Finding]:
-    found = closing.findings(wanted, shelf)
+    found = [*closing.findings(wanted, shelf), *pace.findings(pace.pace(shelf.entries), wanted.train)]
     chance = 1 / len(data.classes)
     if len(data.classes) > 1 and top1 <= chance:
         message = f"top1 is {top1:.3f}, no better than a guess among {len(data.classes)} classes ({chance:.3f})"

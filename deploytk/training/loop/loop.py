@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
+from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.training import tensors
 from deploytk.training.guard import Facts
@@ -43,6 +45,7 @@ class Loop:
         self.optimizer = optimizers.build(self.train, segment, task.sections)
         self.scaler = torch.amp.GradScaler(device.type, enabled=watch.precision == "fp16")
         self.lr0 = optimizers.learning_rate(self.train) * segment.lr_scale
+        self.waited_s = 0.0  # for images, in this epoch
         self.order = batches.Order([])
         self.loader: DataLoader[Any] = DataLoader(
             task.dataset,
@@ -91,7 +94,9 @@ class Loop:
             weights=self.task.weights,
         )
         self.order.steps = [[self.group.part(batch) for batch in step] for step in steps]
+        self.waited_s, started = 0.0, time.monotonic()
         loss, norms = self._steps(steps)
+        trained_s = time.monotonic() - started
         self.watch.phase("validate")
         self.group.same(self.average.model)
         with torch.no_grad(), self._autocast():
@@ -108,6 +113,9 @@ class Loop:
             lr0=self.lr0,
             accumulate=self.segment.accumulate,
             processes=self.group.size,
+            images=sum(map(len, chain.from_iterable(self.order.steps))),
+            trained_s=round(trained_s, 3),
+            waited_s=round(self.waited_s, 3),
             **self.task.notes,
         )
 
@@ -140,13 +148,25 @@ class Loop:
         images, size = sum(map(len, step)), self.group.size
         total = torch.zeros((), device=self.device)
         for number, keys in enumerate(step, start=1):
-            batch, share = next(given), len(self.group.part(keys)) * size / images
+            batch, share = self._next(given), len(self.group.part(keys)) * size / images
             with self.group.silent(self.net, silent=number < len(step)):
                 with self._autocast():
                     loss = self._loss(batch) * share
                 self.scaler.scale(loss).backward()
             total += loss.detach()
         return self.group.added(total) / size
+
+    def _next(self, given: Iterator[Any]) -> Any:
+        """The next batch. Waiting for it is time lost on a GPU too, once its queue of work is empty."""
+        began = time.monotonic()
+        try:
+            batch = next(given)
+        except DeploytkError as error:  # an image that cannot be read; a worker sends its whole traceback
+            said = error.message.strip().splitlines()[-1].removeprefix(f"deploytk.errors.{type(error).__name__}: ")
+            # Refused is what nothing was lost by. Later on it is tried again from the last checkpoint.
+            raise (InputError if self.watch.shelf.last is None else RuntimeError)(said) from error
+        self.waited_s += time.monotonic() - began
+        return batch
 
     def _loss(self, batch: Any) -> torch.Tensor:
         def logits() -> torch.Tensor:

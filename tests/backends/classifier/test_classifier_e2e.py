@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import manifest_files
 import pytest
 import segments_here
 from PIL import Image
@@ -13,7 +14,8 @@ torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("timm", reason="timm is not installed")
 
 from deploytk.backends import classifier as backend  # noqa: E402
-from deploytk.backends.classifier import checkpoint, network  # noqa: E402
+from deploytk.backends.classifier import checkpoint, network, training  # noqa: E402
+from deploytk.data import class_index  # noqa: E402
 from deploytk.errors import InputError, RuleFailed  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
 from deploytk.training.loop import snapshots  # noqa: E402
@@ -101,6 +103,39 @@ def test_parts_of_a_training_are_the_whole_to_the_last_bit(pictures: Path, tmp_p
         assert backend.train_segment(told, str(run), as_dict(part))["ended"] == "done"
     whole, parts = last(tmp_path / "whole", wanted), last(run, wanted)
     assert all(torch.equal(whole["model"][name], parts["model"][name]) for name in whole["model"])
+
+
+def test_boxes_of_a_manifest_are_learned_and_the_model_says_its_classes_and_crops(
+    pictures: Path, tmp_path: Path
+) -> None:
+    rows = [
+        f"{pictures}/{split}/{name}/{i}.png,{name},{split},4,4,36,32"
+        for split, counts in (("train", {"007": 8, "blue": 4, "green": 2}), ("val", dict.fromkeys(_COLOURS, 2)))
+        for name, count in counts.items()
+        for i in range(count)
+    ]
+    csv = manifest_files.written(tmp_path / "all.csv", *rows, header="path,label,split,x1,y1,x2,y2")
+    wanted = profile(csv, train={"epochs": 2, "balance": "sampler"})
+    assert trained(wanted, tmp_path / "run").status == "done"
+    summary = backend.finish_training(wanted.model_dump(mode="json", by_alias=True), str(tmp_path / "run"))
+    told = backend.describe(tmp_path / "run" / "model.pt")
+    index = class_index.read(tmp_path / "run" / "class_index.json")
+    assert told["classes"] == list(index.classes) == ["007", "blue", "green"]
+    assert (told["class_index"], told["crops"]) == (index.sha256, {"margin": 0.1, "square": True})
+    assert summary["data"]["images"] == {"train": 14, "val": 6}
+    class_index.write(tmp_path / "turned.json", class_index.ClassIndex(classes=index.classes[::-1]))
+    data = wanted.data.model_copy(update={"class_index": tmp_path / "turned.json"})
+    with pytest.raises(InputError, match="begun with other classes"):
+        trained(wanted.model_copy(update={"data": data}), tmp_path / "run")
+
+
+@pytest.mark.parametrize("balance", ["weights", "none"])
+def test_weights_of_classes_scale_the_loss_of_their_images(balance: str) -> None:
+    logits, labels = torch.tensor([[2.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 1])
+    by_class = torch.tensor([0.5, 3.0]) if balance == "weights" else None
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    expected = (each * torch.tensor([0.5, 3.0])).mean() if by_class is not None else each.mean()
+    assert torch.isclose(training._loss(logits, (logits, labels), 0.0, by_class), expected)
 
 
 def test_want_of_memory_halves_the_batch_and_goes_on(
