@@ -172,6 +172,7 @@ class Child:
             "samples_ms": samples,
             "lead_ms": led,
             "parts_ms": parts,
+            "details": getattr(self.measured, "counts", {}),
             "at_s": at_s,
             "wall_ms": wall_ms,
             "rss_mb": usage.rss_mb(),

@@ -96,10 +96,10 @@ class Whole:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What was inside the clock, and what was found in the images seen so far."""
+        """What was inside the clock, and what was found in the images."""
         cv2 = plugins.import_or_explain("cv2")
         told = self.pipeline.told
-        said: dict[str, Any] = {
+        return {
             "boundary": "end_to_end",
             "inside": list(PARTS),
             "images": self.inputs,
@@ -109,7 +109,13 @@ class Whole:
             "opencv": cv2.__version__,
             "opencv_threads": cv2.getNumThreads(),
             "pillow": metadata.version("pillow"),
+            **self.counts,
         }
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Boxes and crops in the images seen so far, and which share of the crops was drawn."""
+        said: dict[str, Any] = {}
         if self._seen:
             boxes, candidates, crops = (list(column) for column in zip(*self._seen.values(), strict=True))
             note = odd_counts(boxes, candidates)
