@@ -2,9 +2,9 @@
 
 python bench/peers/pipeline.py [--rounds 40] [--crops 1] [--seconds 60] # writes bench/results/pipeline.{json,md}
 
-The pipeline: YOLOv8n at 320 px (drawn weights), exactly so many crops, ResNet-18 or MobileNetV3 at 224 px. Each contender
-is a process of its own that is stopped while it waits; what stands before and after the models is measured alone in this
-process, which never opens a session.
+The pipeline: YOLOv8n at 320 px (drawn weights), exactly so many crops, ResNet-18 or MobileNetV3 at 224 px. Each
+contender is a process of its own that is stopped while it waits; what stands before and after the models is measured
+alone in this process, which never opens a session.
 
     default   the same code around two ONNX Runtime sessions as they come: each with its own pool of spinning threads
     parts     the detector alone + the classifier alone (default sessions, each in its own process) + all the rest alone
@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from int8_turns import interval
-from int8_ways import call, quantize  # noqa: F401 - quantize is called by its name
+from int8_ways import _keep_images, call
+from PIL import Image
 from results import MODELS, keep, parser
 
-from deploytk import ratio, timing
+from deploytk import plugins, ratio, timing
 from deploytk.artifact import TensorSpec, versions_of
 from deploytk.budget import Budget
 from deploytk.data.crops import Crops
@@ -40,8 +42,9 @@ from deploytk.stages.bench_pipeline import spec_of as spec_of_pipeline
 from deploytk.stages.bench_pipeline_child import Exactly
 from deploytk.stages.bench_point import Point, in_turn
 
-CALLS, SIZE = 4, 320
+CALLS, SIZE, CROP = 4, 320, 224
 DETECTOR, CLASSIFIERS = "yolov8n-320", ("resnet18", "mobilenetv3-small")
+OURS, PEER = "deploytk fp32, onnx", "two default sessions"
 #: The pipeline over the sum of its parts; and how many times as fast as two default sessions, in float and INT8.
 MOST_OF_PARTS, LEAST_FP32, LEAST_INT8 = 1.10, 1.7, 3.0
 #: So many boxes are above the threshold, as a trained detector has them: one with drawn weights finds thousands.
@@ -53,7 +56,7 @@ class Remembered:
     """A session that runs nothing: it says what the model said."""
 
     def __init__(self, told: Mapping[str, Any]) -> None:
-        self.inputs, self.outputs = (tuple(TensorSpec(**{**s, "shape": tuple(s["shape"])}) for s in told[k]) for k in ("inputs", "outputs"))  # fmt: skip
+        self.inputs, self.outputs = _specs(told["inputs"]), _specs(told["outputs"])
         with np.load(told["said"]) as held:
             self._said = {name: held[name] for name in held.files}
         self.details: dict[str, Any] = {"precision": "none"}
@@ -63,30 +66,33 @@ class Remembered:
         count = len(next(iter(feed.values())))
         return {name: value[:count] for name, value in self._said.items()}
 
-    def another(self) -> Remembered:
+    def another(self) -> Self:
         """Itself."""
         return self
 
 
-def remember(model: str, images: Sequence[str], size: Sequence[int], rows: int, out: str, task: str) -> dict[str, Any]:
-    """In a child: what a model says of real images, kept in `out`, and for a detector the threshold for ten boxes."""
-    from deploytk.runtimes import onnx
+def _specs(told: Sequence[Mapping[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in told)
 
-    session = onnx.open_session(Path(model), batch=rows, threads=None)
-    spec = session.inputs[0]
-    how = Preparation.for_input(TensorSpec(name=spec.name, shape=(rows, 3, *size), dtype="float32"), task)  # type: ignore[arg-type]
-    photos = Photos(images_of(images))
-    fed = np.concatenate([how.prepare(photos[i % photos.count]) for i in range(rows)])
-    said = session.run({spec.name: fed})
+
+def remember(model: str, runtime: str, images: Sequence[str], rows: int, out: str, task: str) -> dict[str, Any]:
+    """In a child: what a model says of images, kept in `out`; of a detector the threshold that leaves ten boxes."""
+    session = plugins.load("runtimes", runtime).open_session(Path(model), batch=rows, threads=None)
+    how = Preparation.for_input(session.inputs[0], "detector" if task == "detector" else "classifier")
+    name, photos = session.inputs[0].name, Photos(images_of(images))
+    prepared = [how.prepare(photos[i % photos.count]) for i in range(max(rows, photos.count))]
+    said = session.run({name: np.concatenate(prepared[:rows])})
     np.savez(out, **said)
-    specs = {k: [vars(s) for s in getattr(session, k)] for k in ("inputs", "outputs")}
-    every = [session.run({spec.name: how.prepare(photos[i])})["output0"][0, 4:].max(0) for i in range(photos.count)] if task == "detector" else []  # fmt: skip
-    scores = [float(np.sort(scores)[-_CANDIDATES]) for scores in every]
-    return {**specs, "said": out, "score_above": max(scores) if scores else None}
+    told = {kind: [vars(spec) for spec in getattr(session, kind)] for kind in ("inputs", "outputs")}
+    if task != "detector":
+        return {**told, "said": out}
+    output = session.outputs[0].name
+    tenth = [np.sort(session.run({name: one})[output][0, 4:].max(0))[-_CANDIDATES] for one in prepared]
+    return {**told, "said": out, "score_above": min(float(max(tenth)), 0.999)}
 
 
 def calmed(model: str, out: str) -> None:
-    """In a child: a detector with drawn weights whose class scores are spread out: as drawn, thousands of them are 1."""
+    """In a child: a detector with drawn weights, its class scores spread out: as drawn, thousands are 1."""
     import onnx
     from onnx import numpy_helper
 
@@ -102,7 +108,7 @@ def calmed(model: str, out: str) -> None:
 def pipeline_of(out: Path, detector: Path, classifier: Path, score: float, runtime: Any) -> Described:
     """The pipeline of two model files."""
     square = TensorSpec(name="images", shape=(1, 3, SIZE, SIZE), dtype="float32")
-    crop = TensorSpec(name="images", shape=(1, 3, 224, 224), dtype="float32")
+    crop = TensorSpec(name="images", shape=(1, 3, CROP, CROP), dtype="float32")
     return folder.write(
         out,
         detector=folder.Model(
@@ -124,10 +130,15 @@ def pipeline_of(out: Path, detector: Path, classifier: Path, score: float, runti
 class Rest:
     """Everything but the two models, in this process."""
 
-    def __init__(self, described: Described, told: Mapping[str, Any], images: Sequence[Path], crops: int) -> None:
-        sessions = Opened(
-            detector=Remembered(told["detector"]), classifier=Rows({None: Remembered(told["classifier"])}, 8)
-        )
+    def __init__(
+        self,
+        described: Described,
+        detector: Mapping[str, Any],
+        classifier: Mapping[str, Any],
+        images: Sequence[Path],
+        crops: int,
+    ) -> None:
+        sessions = Opened(detector=Remembered(detector), classifier=Rows({None: Remembered(classifier)}, 8))
         self._run = Pipeline(described.description, sessions, choose=Exactly(crops))
         self._photos = Photos(images)
         self.blocks: list[list[float]] = []
@@ -169,13 +180,13 @@ def in_turns(specs: Mapping[str, dict[str, Any]], rest: Rest, rounds: int, logs:
 def rows_of(pair: str, crops: int, found: Mapping[str, list[float]]) -> list[dict[str, Any]]:
     """A row for each way to run the pair."""
     parts = [sum(each) for each in zip(found["detector alone"], found["classifier alone"], found["rest"], strict=True)]
-    sides = {"two default sessions": found["two default sessions"], "sum of the parts alone": parts} | {
+    sides = {PEER: found[PEER], "sum of the parts alone": parts} | {
         name: values for name, values in found.items() if name.startswith("deploytk")
     }
     told = []
     for name, values in sides.items():
-        faster, of_parts = ratio.paired(values, found["two default sessions"]), ratio.paired(parts, values)
-        alone = name == "deploytk fp32, onnx" or name == "two default sessions"
+        faster, of_parts = ratio.paired(values, found[PEER]), ratio.paired(parts, values)
+        alone = name in (OURS, PEER)
         told.append(
             {
                 "models": pair,
@@ -200,19 +211,21 @@ def main() -> None:
     asked.add_argument("--models", type=Path, default=MODELS)
     given = asked.parse_args()
     work = given.models / "pipelines"
-    prepared = {name: _prepared(name, given.models, work) for name in CLASSIFIERS}
+    pairs = [Pair(name, given.models, work) for name in CLASSIFIERS]
     rows, raw = [], {}
-    for name, made in prepared.items():
-        raw[name] = measured(made, given.crops, given.rounds, work / "logs" / name)
-        rows += rows_of(f"{DETECTOR} + {name}", given.crops, raw[name])
-    small = prepared["mobilenetv3-small"]
-    verdicts = {way: judged(small["pipelines"][way], small["images"], given, work) for way in ("deploytk fp32, onnx", *_best_int8(rows))}  # fmt: skip
+    for pair in pairs:
+        raw[pair.name] = in_turns(
+            pair.specs(given.crops), pair.rest(given.crops), given.rounds, work / "logs" / pair.name
+        )
+        rows += rows_of(f"{DETECTOR} + {pair.name}", given.crops, raw[pair.name])
+    ways = (OURS, _best_int8(rows))
+    verdicts = {way: judged(pairs[-1].pipelines[way], pairs[-1].photos, given, work) for way in ways}
     keep(
         given.out,
         "pipeline",
         sentence=sentence(rows, verdicts),
-        how=f"{given.rounds} rounds of {CALLS} calls of each in turn, each in a process of its own; drawn JPEGs of 640 "
-        f"px, {_CANDIDATES} candidates at most, {given.crops} crop(s) in every image; medians of the rounds' medians.",
+        how=f"{given.rounds} rounds of {CALLS} calls of each in turn, each in its own process; drawn JPEGs of 640 px, "
+        f"about {_CANDIDATES} candidates, {given.crops} crop(s) in every image; medians of the rounds' medians.",
         rows=rows,
         versions=versions_of("deploytk", "onnxruntime", "openvino", "opencv-python", "pillow"),
         verdicts=verdicts,
@@ -220,69 +233,86 @@ def main() -> None:
     )
 
 
-def _best_int8(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _best_int8(rows: Sequence[Mapping[str, Any]]) -> str:
     """The faster of the INT8 pipelines of the small models."""
-    mine = [r for r in rows if "mobilenet" in r["models"] and "int8" in r["contender"]]
-    return [min(mine, key=lambda r: r["median ms"])["contender"]] if mine else []
+    mine = [r for r in rows if CLASSIFIERS[-1] in r["models"] and "int8" in r["contender"]]
+    return str(min(mine, key=lambda r: r["median ms"])["contender"])
 
 
-def _prepared(name: str, models: Path, work: Path) -> dict[str, Any]:
-    """The pipelines of the detector and one classifier, and what both models say of the images."""
-    data = make_dataset(work / "data", train=8, val=16, imgsz=640)
-    images = [_as_jpeg(path, work / "photos") for path in images_of([str(data)])]
-    paths = [str(path) for path in images]
-    logs = work / "logs"
-    files = {DETECTOR: work / f"{DETECTOR}.onnx", name: models / f"{name}.onnx"}
-    call("pipeline:calmed", "calmed", logs, model=str(models / f"{DETECTOR}.onnx"), out=str(files[DETECTOR]))
-    told = {
-        "detector": call("pipeline:remember", "detector", logs, model=str(files[DETECTOR]), images=paths, size=[SIZE, SIZE], rows=1, out=str(work / "detector.npz"), task="detector"),
-        "classifier": call("pipeline:remember", name, logs, model=str(files[name]), images=paths, size=[224, 224], rows=8, out=str(work / f"{name}.npz"), task="classifier"),
-    }  # fmt: skip
-    score, made = told["detector"]["score_above"], {}
-    for runtime in ("onnx", "openvino"):
-        made[f"deploytk fp32, {runtime}"] = pipeline_of(work / f"{name}-{runtime}", files[DETECTOR], files[name], score, runtime)  # fmt: skip
-        small = [_int8(part, files[part], runtime, work, data) for part in (DETECTOR, name)]
-        made[f"deploytk int8, {runtime}"] = pipeline_of(work / f"{name}-{runtime}-int8", small[0], small[1], score, runtime)  # fmt: skip
-    return {"pipelines": made, "told": told, "images": images, "files": files, "name": name}
+class Pair:
+    """The detector and one classifier: their files in every precision and runtime, and the pipelines of them."""
 
+    def __init__(self, name: str, models: Path, work: Path) -> None:
+        self.name, self._work = name, work
+        self._data = make_dataset(work / "data", train=8, val=16, imgsz=640)
+        self.photos = [_as_jpeg(path, work / "photos") for path in images_of([str(self._data)])]
+        self.files = {DETECTOR: work / f"{DETECTOR}.onnx", name: models / f"{name}.onnx"}
+        call(
+            "pipeline:calmed",
+            "calmed",
+            work / "logs",
+            model=str(models / f"{DETECTOR}.onnx"),
+            out=str(self.files[DETECTOR]),
+        )
+        self.told: dict[str, Any] = {name: self._said(self.files[name], "onnx", 8, "classifier")}
+        self.pipelines: dict[str, Described] = {}
+        for runtime in ("onnx", "openvino"):
+            int8 = {part: self._int8(part, runtime) for part in self.files}
+            for precision, files in (("fp32", self.files), ("int8", int8)):
+                self._pipeline(precision, runtime, files)
 
-def _as_jpeg(image: Path, folder: Path) -> Path:
-    """A drawn image as cameras keep theirs."""
-    from PIL import Image
+    def _pipeline(self, precision: str, runtime: str, files: Mapping[str, Path]) -> None:
+        way = f"deploytk {precision}, {runtime}"
+        said = self._said(files[DETECTOR], runtime, 1, "detector")
+        if way == OURS:
+            self.told[DETECTOR] = said
+        out = self._work / f"{self.name}-{runtime}-{precision}"
+        self.pipelines[way] = pipeline_of(out, files[DETECTOR], files[self.name], said["score_above"], runtime)
 
-    out = folder / f"{image.stem}.jpg"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with Image.open(image) as opened:
-        opened.convert("RGB").save(out, quality=90)
-    return out
+    def _said(self, model: Path, runtime: str, rows: int, task: str) -> dict[str, Any]:
+        """What a model says of the photos, in a child."""
+        paths, out = [str(path) for path in self.photos], str(self._work / f"{model.stem}-{runtime}.npz")
+        names = {"model": str(model), "runtime": runtime, "images": paths, "rows": rows, "out": out, "task": task}
+        told: dict[str, Any] = call("pipeline:remember", f"said-{model.stem}", self._work / "logs", **names)
+        return told
 
-
-def _int8(part: str, model: Path, runtime: str, work: Path, data: Path) -> Path:
-    """The INT8 file of a model for a runtime, made once."""
-    from int8_ways import _keep_images
-
-    out = work / f"{part}-int8.{'onnx' if runtime == 'onnx' else 'xml'}"
-    if not out.is_file():
-        size = SIZE if part == DETECTOR else 224
-        images = work / f"images-{size}.npz"
+    def _int8(self, part: str, runtime: str) -> Path:
+        """The INT8 file of a model for a runtime, made once."""
+        out = self._work / f"{part}-int8.{'onnx' if runtime == 'onnx' else 'xml'}"
+        size = SIZE if part == DETECTOR else CROP
+        images = self._work / f"images-{size}.npz"
+        if out.is_file():
+            return out
         if not images.is_file():
-            _keep_images(data, images, size)
+            _keep_images(self._data, images, size)
         print(f"{part}: INT8 for {runtime}")
-        call("int8_ways:quantize", f"int8-{part}-{runtime}", work / "logs", target=runtime, model=str(model), images=str(images), out=str(out))  # fmt: skip
-    return out
+        names = {"model": str(self.files[part]), "images": str(images), "out": str(out)}
+        call("int8_ways:quantize", f"int8-{part}-{runtime}", self._work / "logs", target=runtime, **names)
+        return out
+
+    def specs(self, crops: int) -> dict[str, dict[str, Any]]:
+        """What each contender's process is told."""
+        asked = Asked(images=[str(path) for path in self.photos])
+        told = {name: spec_of_pipeline(each, asked) | {"crops": crops} for name, each in self.pipelines.items()}
+        default = replace(asked, options={"spin": "on"})
+        told[PEER] = spec_of_pipeline(self.pipelines[OURS], default) | {"crops": crops}
+        alone = {"detector alone": (DETECTOR, 1), "classifier alone": (self.name, max(1, crops))}
+        return told | {
+            name: spec_of(artifact_of(self.files[part])) | {"rows": rows} for name, (part, rows) in alone.items()
+        }
+
+    def rest(self, crops: int) -> Rest:
+        """All but the models."""
+        return Rest(self.pipelines[OURS], self.told[DETECTOR], self.told[self.name], self.photos, crops)
 
 
-def measured(made: Mapping[str, Any], crops: int, rounds: int, logs: Path) -> dict[str, list[float]]:
-    """All contenders of one pair in turns."""
-    photos = [str(path) for path in made["images"]]
-    fp32 = made["pipelines"]["deploytk fp32, onnx"]
-    specs = {
-        name: spec_of_pipeline(d, Asked(images=photos)) | {"crops": crops} for name, d in made["pipelines"].items()
-    }
-    specs["two default sessions"] = spec_of_pipeline(fp32, Asked(images=photos, options={"spin": "on"})) | {"crops": crops}  # fmt: skip
-    for name, part, rows in (("detector alone", DETECTOR, 1), ("classifier alone", made["name"], crops)):
-        specs[name] = spec_of(artifact_of(made["files"][part])) | {"rows": max(1, rows)}
-    return in_turns(specs, Rest(fp32, made["told"], made["images"], crops), rounds, logs)
+def _as_jpeg(image: Path, out: Path) -> Path:
+    """A drawn image as cameras keep theirs."""
+    made = out / f"{image.stem}.jpg"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(image) as opened:
+        opened.convert("RGB").save(made, quality=90)
+    return made
 
 
 def judged(described: Described, images: Sequence[Path], given: Any, work: Path) -> dict[str, Any]:
@@ -303,18 +333,17 @@ def sentence(rows: Sequence[Mapping[str, Any]], verdicts: Mapping[str, Mapping[s
     words = []
     for row in rows:
         value, name = row["times as fast as default"], row["contender"]
-        if name == "deploytk fp32, onnx":
+        if name == OURS:
             part = row["over the sum of its parts"]
-            words.append(f"{row['models']}: {part:g} times the sum of its parts ({_met(part <= MOST_OF_PARTS)}, at most {MOST_OF_PARTS:g})")  # fmt: skip
-            words.append(
-                f"{value:g} times as fast as two default sessions ({_met(value >= LEAST_FP32)}, {LEAST_FP32:g})"
-            )
+            words.append(f"{row['models']}: {part:g} times the sum of its parts ({_met(part <= MOST_OF_PARTS)})")
+            words.append(f"{value:g} times as fast as two default sessions ({_met(value >= LEAST_FP32)})")
         elif "int8" in name:
-            words.append(f"{name} {value:g} times ({_met(value >= LEAST_INT8)}, {LEAST_INT8:g})")
+            words.append(f"{name} {value:g} times ({_met(value >= LEAST_INT8)})")
     for name, told in verdicts.items():
-        tail = [f"{r['crops']} crops {r['p95_ms']:.1f}" for r in told["crops"] if r["p95_ms"]]
-        words.append(f"small pipeline, {name}, p95 below {_BUDGET.latency_ms:g} ms: {told['verdict']} (p95 ms: {', '.join(tail)})")  # fmt: skip
-    return "; ".join(words) + "."
+        tails = ", ".join(f"{r['p95_ms']:.1f} with {r['crops']}" for r in told["crops"] if r["p95_ms"])
+        words.append(f"{DETECTOR} + {CLASSIFIERS[-1]}, {name}: {told['verdict']}, p95 in ms by crops: {tails}")
+    aims = f"aims: at most {MOST_OF_PARTS:g} times the parts, {LEAST_FP32:g} and {LEAST_INT8:g} (INT8) times as fast"
+    return f"{'; '.join(words)} ({aims}, p95 below {_BUDGET.latency_ms:g} ms)."
 
 
 def _met(good: bool) -> str:

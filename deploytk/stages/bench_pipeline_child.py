@@ -5,10 +5,11 @@ The parts of a call are those of `pipelines.running.PARTS`; they sum up to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,11 @@ class Whole:
 
     parts: tuple[str, ...] = PARTS
 
-    def __init__(self, pipeline: Pipeline, photos: Photos, batch: int, forced: Exactly | None) -> None:
+    def __init__(
+        self, pipeline: Pipeline, photos: Photos, batch: int, forced: Exactly | None, load_ms: float = 0.0
+    ) -> None:
         self.pipeline, self.photos, self.batch, self._forced = pipeline, photos, batch, forced
+        self.load_ms = load_ms
         self.count = photos.count
         self._seen: dict[int, tuple[int, int, int]] = {}  # image -> (boxes, candidates, crops)
 
@@ -96,10 +100,10 @@ class Whole:
 
     @property
     def details(self) -> dict[str, Any]:
-        """What was inside the clock, and what was found in the images seen so far."""
+        """What was inside the clock, and what was found in the images."""
         cv2 = plugins.import_or_explain("cv2")
         told = self.pipeline.told
-        said: dict[str, Any] = {
+        return {
             "boundary": "end_to_end",
             "inside": list(PARTS),
             "images": self.inputs,
@@ -109,7 +113,13 @@ class Whole:
             "opencv": cv2.__version__,
             "opencv_threads": cv2.getNumThreads(),
             "pillow": metadata.version("pillow"),
+            **self.counts,
         }
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """Boxes and crops in the images seen so far, and which share of the crops was drawn."""
+        said: dict[str, Any] = {}
         if self._seen:
             boxes, candidates, crops = (list(column) for column in zip(*self._seen.values(), strict=True))
             note = odd_counts(boxes, candidates)
@@ -135,14 +145,10 @@ def open_whole(spec: Mapping[str, Any]) -> Whole:
         raise InputError(f"--crops {count}: at most 300 for one image")
     forced = None if count is None else Exactly(int(count))
     photos = Photos(images_of(spec["images"]))
-    batch = int(spec["batch"])
-    return Whole(from_described(described, images=batch, choose=forced), photos, batch, forced)
+    batch, began = int(spec["batch"]), perf_counter_ns()
+    pipeline = from_described(described, images=batch, choose=forced)
+    return Whole(pipeline, photos, batch, forced, (perf_counter_ns() - began) / 1e6)
 
 
 def _counts(one: Recognised) -> tuple[int, int, int]:
     return len(one.scores), one.candidates, one.named
-
-
-def largest(spreads: Sequence[Mapping[str, Any]]) -> int:
-    """The most crops that any image had, of several points' details."""
-    return max((int(each["most"]) for each in spreads), default=0)

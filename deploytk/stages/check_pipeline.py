@@ -11,7 +11,7 @@ from deploytk.files import size_of
 from deploytk.graphs.identify import require_model
 from deploytk.pipelines import description as descriptions
 from deploytk.pipelines import lineage
-from deploytk.pipelines.description import Classifier, Detector
+from deploytk.pipelines.description import Part
 from deploytk.report import Report
 
 #: What a pipeline's models can be.
@@ -57,7 +57,7 @@ def check(pipeline: Path) -> Report:
 _NAMES = ("detector", "classifier")
 
 
-def _row(name: str, model: Artifact, part: Detector | Classifier) -> dict[str, Any]:
+def _row(name: str, model: Artifact, part: Part) -> dict[str, Any]:
     return {
         "part": name,
         "file": part.file,

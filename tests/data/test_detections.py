@@ -334,3 +334,12 @@ def _overlap(one: np.ndarray, other: np.ndarray) -> float:
     sides = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None)
     areas = [np.prod(box[2:] - box[:2]) for box in (one, other)]
     return float(np.prod(sides) / (sum(areas) - np.prod(sides)))
+
+
+def test_the_most_probable_of_thousands_are_those_of_a_full_sort_ties_included() -> None:
+    draw = np.random.default_rng(0)
+    rows = np.round(draw.random((6, 4523), dtype=np.float32), 2)  # many are equal
+    spec = TensorSpec(name="scores", shape=("n", 4523), dtype="float32")
+    classes, shares = top_k(rows, spec, 7)
+    assert np.array_equal(classes, np.argsort(-rows, axis=1, kind="stable")[:, :7])
+    assert shares.shape == (6, 7) and (np.diff(shares) <= 0).all()

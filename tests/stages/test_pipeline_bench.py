@@ -120,7 +120,7 @@ def test_a_pipeline_is_judged_as_a_whole_with_rows_for_numbers_of_crops(root: Pa
     assert 0.3 < told["crops"][1]["drawn_share"] < 0.7  # 0, 1 and 3 boxes where 2 are wanted
     stages = {r["stage"]: r for r in told["stages"]}
     parts = sum(stages[name]["mean_ms"] for name in PARTS)
-    assert parts == pytest.approx(stages["whole"]["mean_ms"], rel=0.05)
+    assert 0.7 * stages["whole"]["mean_ms"] < parts < 1.001 * stages["whole"]["mean_ms"]  # others may come between
     again = loading.report_from(report.as_dict())
     titles = [t.title for b in content.blocks(again) if b.name == "pipeline" for t in b.tables]
     assert len(titles) == 3 and titles[0].startswith("Where the time goes")
