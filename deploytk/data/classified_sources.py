@@ -55,21 +55,23 @@ def _of_folders(path: Path, index: ClassIndex | None) -> Classified:
     for split in ("train", "val"):
         if folders[split] is None:
             raise InputError(f"{path}: no folder {split!r}; {_GIVE}")
+    given = index is not None
     index = index or ClassIndex(classes=tuple(folder.name for folder in class_folders(path / "train")))
-    splits = {split: _of_split(folder, index) for split, folder in folders.items() if folder is not None}
+    splits = {split: _of_split(folder, index, given) for split, folder in folders.items() if folder is not None}
     for split in ("train", "val"):
         if not splits[split]:
             raise InputError(f"{folders[split]}: no images in folders of classes")
     return Classified(source=path, index=index, splits=splits)
 
 
-def _of_split(folder: Path, index: ClassIndex) -> Pictures:
+def _of_split(folder: Path, index: ClassIndex, given: bool) -> Pictures:
     paths: list[str] = []
     labels: list[int] = []
     for inside in class_folders(folder):
         images = images_in(inside)
         if inside.name not in index.ids:
-            raise InputError(f"{inside}: no class of the training images is called {inside.name!r}")
+            known = "data.class_index" if given else "the training images"
+            raise InputError(f"{inside}: no class of {known} is called {inside.name!r}")
         paths += map(str, images)
         labels += [index.ids[inside.name]] * len(images)
     return Pictures(paths, np.array(labels, np.int32))

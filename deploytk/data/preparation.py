@@ -199,11 +199,11 @@ class Preparation(BaseModel):
             return
         planes = cv2.split(fitted)
         for index, (source, table) in enumerate(zip(_FROM_BGR[self.colour], _tables(self), strict=True)):
-            if self.layout == "nchw" and table.dtype == place.dtype:
-                cv2.LUT(planes[source], table, dst=place[index])
-            else:
-                channel = place[index] if self.layout == "nchw" else place[:, :, index]
-                channel[...] = cv2.LUT(planes[source], table)
+            channel = place[index] if self.layout == "nchw" else place[:, :, index]
+            straight = self.layout == "nchw" and table.dtype == channel.dtype == np.float32
+            made = cv2.LUT(planes[source], table, dst=channel if straight else None)
+            if made is not channel:  # OpenCV made an array of its own
+                channel[...] = made
 
     @property
     def _takes_pixels(self) -> bool:

@@ -117,5 +117,11 @@ def _objects(told: dict[str, Any], *, named: bool) -> list[Any]:
 
 
 def _finding(told: dict[str, Any]) -> Finding:
-    message = told["error"].removeprefix(f"{told['image']}: ")
-    return Finding(rule="PRE001", severity="warning", where=told["image"], message=f"left out: {message}")
+    message, _, fix = told["error"].removeprefix(f"{told['image']}: ").partition("; ")
+    return Finding(
+        rule="PRE001",
+        severity="warning",
+        where=told["image"],
+        message=f"left out: {message}",
+        fix=fix or "check the path",
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,3 +291,16 @@ def test_names_give_the_usual_preparations(tmp_path: Path) -> None:
 def test_a_wrong_file_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         preparation_file.load(written(tmp_path, text), spec(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "uint8", "int8"])
+def test_an_input_written_into_a_batch_is_the_same_and_touches_no_other(layout: Any, dtype: Any) -> None:
+    quantization = Quantization(scale=0.01) if dtype in ("uint8", "int8") else None
+    how = Preparation(kind="resize", size=(12, 16), layout=layout, dtype=dtype, quantization=quantization)
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    batch = np.full((3, *how.shape), 7, dtype)
+    placed = how.fit_into(pixels, batch[1])
+    alone, where = how.fit(pixels)
+    assert np.array_equal(batch[1], alone[0]) and placed == where
+    assert (batch[[0, 2]] == 7).all()

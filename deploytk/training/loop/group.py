@@ -84,7 +84,7 @@ def joined(train: Train) -> tuple[Group, torch.device]:
         return Group(), device
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    else:
+    elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, usage.cores() // size))
     # A process waits for the others while one validates or saves: how long is the supervisor's to judge.
     patience = timedelta(seconds=train.timeout_s)

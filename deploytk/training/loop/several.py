@@ -55,6 +55,7 @@ def launched(function: str, kwargs: Mapping[str, Any], *, processes: int, events
             run_id=str(os.getpid()),
             rdzv_backend="c10d",
             rdzv_endpoint="localhost:0",
+            local_addr="localhost",  # else the machine's own name, which not every machine can look up
             max_restarts=0,  # what is tried again, and how, is the supervisor's to say
             logs_specs=DefaultLogsSpecs(log_dir=str(Path(folder) / "logs")),
         )
