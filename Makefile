@@ -6,6 +6,9 @@ EXTRAS := yolo,classifier,npu,openvino,tensorrt,data,tensorboard,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 
+# Containers like to set it. Every child would compile PyTorch anew then: the tests took twice as long.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo check test test-fast bench bccd constraints clean
 
 setup: $(STAMP)
