@@ -14,7 +14,7 @@ from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
 from deploytk.stages import parity_verdict
-from deploytk.stages.check_contract import contract_of
+from deploytk.stages.check_contract import contract_of, expected
 from deploytk.stages.check_placement import judge
 from deploytk.stages.parity_limits import LIMITS
 
@@ -145,8 +145,9 @@ class Checks:
         measured = [a for a in chain if self.decides in a.metrics]
         metrics = ", ".join(f"{a.path.name} {a.metrics[self.decides]:.3f}" for a in measured)
         good = [*self.good, f"{self.decides}: {metrics}", "the activation contract holds in every graph"]
+        asked = expected(self.profile)
         sections: dict[str, Any] = {
-            "contract": {"expected": self.profile.model.activation.expected(), "stages": self.stages},
+            "contract": {"expected": dict(asked.sections) if asked else {}, "stages": self.stages},
             "parity": self.parity,
             "skipped": skipped,
         }

@@ -12,7 +12,9 @@ from torch import nn
 
 from deploytk.backends.classifier import checkpoint as checkpoints
 from deploytk.backends.classifier.checks import data_path
+from deploytk.backends.classifier.fixed_sizes import holds_its_size
 from deploytk.data import choice, classified
+from deploytk.data.classified import Classified, Picture
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.profile import Profile
@@ -46,9 +48,15 @@ def decode(outputs: Sequence[np.ndarray], checkpoint: Path) -> np.ndarray:  # no
 
 
 def preparation(checkpoint: Path, imgsz: int) -> Preparation:
-    """How an image file becomes an input of `imgsz` pixels: as the checkpoint says that it was validated."""
-    told = Preparation.model_validate(checkpoints.payload(Path(checkpoint))["preparation"])
-    return told.model_copy(update={"size": (imgsz, imgsz)})
+    """How an image file becomes an input of `imgsz` pixels: as the checkpoint says that it was validated.
+
+    Raises:
+        InputError: the network runs at another size alone.
+    """
+    told = checkpoints.payload(Path(checkpoint))
+    if imgsz != told["imgsz"] and holds_its_size(told["arch"]):
+        raise InputError(f"{checkpoint}: {told['arch']} runs at {told['imgsz']} px alone, not at {imgsz}")
+    return Preparation.model_validate(told["preparation"]).model_copy(update={"size": (imgsz, imgsz)})
 
 
 def samples(profile: dict[str, Any], split: str, count: int, seed: int, run: str | Path) -> Iterator[np.ndarray]:
@@ -58,10 +66,20 @@ def samples(profile: dict[str, Any], split: str, count: int, seed: int, run: str
         InputError: there is no such split, or an image cannot be decoded.
     """
     wanted = Profile.model_validate(profile)
-    data = classified.read(data_path(wanted))
+    data = dataset(wanted)
     every = data.splits.get(split, ())
     if not every:
         raise InputError(f"{data.source}: there is no split {split!r} to take samples from")
     how = preparation(Path(run) / "model.pt", wanted.train.imgsz)
     for index in choice.drawn([{p.label} for p in every], count, seed):
-        yield how.prepare(every[index].image.read_bytes(), str(every[index].image))
+        yield prepared(every[index], how)
+
+
+def dataset(profile: Profile) -> Classified:
+    """The pictures of a profile."""
+    return classified.read(data_path(profile))
+
+
+def prepared(picture: Picture, how: Preparation) -> np.ndarray:
+    """(1, 3, S, S) float32: the picture as an input."""
+    return how.prepare(picture.image.read_bytes(), str(picture.image))

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from deploytk.backends.classifier import checkpoint as checkpoints
-from deploytk.backends.classifier.checks import data_path
-from deploytk.backends.classifier.inference import preparation
-from deploytk.data import classified
+from deploytk.backends.classifier.inference import dataset, preparation, prepared
 from deploytk.errors import InputError, ParityFailed
 from deploytk.profile import Profile
 
@@ -29,14 +27,14 @@ def score(predict: Predict, profile: dict[str, Any], checkpoint: Path, run: str 
         ParityFailed: the predictions have another shape, or are not finite.
     """
     wanted = Profile.model_validate(profile)
-    data, names = classified.read(data_path(wanted)), checkpoints.payload(Path(checkpoint))["names"]
+    data, names = dataset(wanted), checkpoints.payload(Path(checkpoint))["names"]
     if tuple(names) != data.classes:
         raise InputError(f"{checkpoint}: was trained on {_few(names)}, the dataset has {_few(data.classes)}")
     how, val = preparation(checkpoint, wanted.train.imgsz), data.splits["val"]
     right = among = 0
     for start in range(0, len(val), _BATCH):
         chunk = val[start : start + _BATCH]
-        inputs = np.concatenate([how.prepare(p.image.read_bytes(), str(p.image)) for p in chunk])
+        inputs = np.concatenate([prepared(picture, how) for picture in chunk])
         best = _best(predict(inputs), len(chunk), len(names))
         hits = best == np.array([p.label for p in chunk])[:, None]
         right, among = right + int(hits[:, 0].sum()), among + int(hits.sum())
