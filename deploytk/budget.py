@@ -25,7 +25,7 @@ class Budget(BaseModel):
         "model", description="what is inside the clock: the model's run alone, or from the image file to the result"
     )
     max_accuracy_drop: float = Field(
-        0.02, ge=0, le=1, description="metric lost between float and INT8, absolute (0.02 = 2 points of mAP50)"
+        0.02, ge=0, le=1, description="metric lost between float and INT8, absolute (0.02 = 2 points of mAP50 or top-1)"
     )
     max_size_mb: float | None = Field(None, gt=0, description="largest file of the deployed model, in MB")
     max_memory_mb: float | None = Field(None, gt=0, description="largest peak memory of a bench process, in MB")

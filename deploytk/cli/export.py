@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-drop",
     type=Number(0, 100),
-    help="Points of the task metric that INT8 may lose: 1.0 is 0.01 mAP50 (default: the profile's budget).",
+    help="Points of the task metric that INT8 may lose: 1.0 is 0.01 of mAP50 or top-1 (default: the profile's budget).",
 )
 @click.option(
     "--qat-epochs",

@@ -37,7 +37,7 @@ _OPTIONS = (
         type=Number(0, 100),
         default=1.0,
         show_default=True,
-        help="Points of the task metric that may be lost, image size and INT8 together: 1.0 is 0.01 mAP50.",
+        help="Points of the task metric that may be lost, image size and INT8 together: 1.0 is 0.01 of mAP50 or top-1.",
     ),
     click.option("--targets", callback=names, help="onnx,openvino,npu (default: all). npu is estimated, never ranked."),
     click.option("--precisions", callback=names, default="fp32,int8", show_default=True, help="fp32, fp16, int8."),

@@ -8,6 +8,7 @@ from deploytk import plugins, resources
 from deploytk.data import calibration_file, calibration_making, labelled
 from deploytk.data.calibration_file import FILE
 from deploytk.data.calibration_set import CalibrationSet as CalibrationSet
+from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.profile import Profile
 
@@ -32,8 +33,11 @@ def load(name: str) -> CalibrationSet:
     return CalibrationSet(folder=known[name], told=calibration_file.parse(known[name] / FILE))
 
 
-def for_profile(profile: Profile, run: Path) -> CalibrationSet:
+def for_profile(profile: Profile, run: Path, preparation: Preparation) -> CalibrationSet:
     """The set that the run in the folder `run` makes of its own training split, kept in RUN/calibration/train.
+
+    Args:
+        preparation: how the trained model's images are prepared.
 
     Raises:
         InputError: the profile names no dataset, or what `calibration_making.drawn` refuses.
@@ -47,7 +51,7 @@ def for_profile(profile: Profile, run: Path) -> CalibrationSet:
         name="train",
         samples=wanted.samples,
         seed=wanted.seed,
-        preparation=calibration_making.usual(pool.task, profile.train.imgsz),
+        preparation=preparation,
     )
     return made.save()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Collection, Sequence
 from itertools import pairwise
@@ -25,6 +26,17 @@ def covering(labels: Sequence[Collection[int]], order: Sequence[int]) -> list[in
             chosen.append(index)
             covered |= set(labels[index])
     return chosen
+
+
+def drawn(labels: Sequence[Collection[int]], count: int, seed: int) -> list[int]:
+    """`count` images (all where there are fewer), the same for the same seed: first those that `covering` chooses.
+
+    Args:
+        labels: the classes of each image.
+    """
+    order = list(range(len(labels)))
+    random.Random(seed).shuffle(order)
+    return list(dict.fromkeys([*covering(labels, order), *order]))[:count]
 
 
 def spread(brightness: Sequence[float], first: Sequence[int], count: int, order: Sequence[int]) -> list[int]:

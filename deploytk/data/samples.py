@@ -6,7 +6,6 @@ bilinear, centred on grey 114.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 
 from deploytk.data import preparation
-from deploytk.data.choice import LEAST_TRAIN, covering
+from deploytk.data.choice import LEAST_TRAIN, drawn
 from deploytk.data.dataset import Dataset, Sample
 from deploytk.data.preparation import Placed as Placed
 from deploytk.errors import InputError
@@ -66,8 +65,4 @@ def choose(data: Dataset, split: str, count: int, seed: int) -> list[Sample]:
         raise InputError(
             f"{data.source}: {len(samples)} training images; at least {LEAST_TRAIN} are needed to find INT8 ranges"
         )
-    order = list(range(len(samples)))
-    random.Random(seed).shuffle(order)
-    first = covering([{b.label for b in s.boxes} for s in samples], order)
-    chosen = list(dict.fromkeys([*first, *order]))[:count]
-    return [samples[i] for i in chosen]
+    return [samples[i] for i in drawn([{b.label for b in s.boxes} for s in samples], count, seed)]

@@ -20,6 +20,8 @@ IDENTIFIER = b"TFL3"
 ETHOS_U = "ethos-u"
 INTEGER = frozenset({"int4", "int8", "uint8", "int16"})
 _FLOAT = frozenset({"float16", "float32", "float64", "bfloat16"})
+#: The types of a constant whose one number is read.
+_NUMBERS = frozenset({"float16", "float32", "int8", "uint8", "int16"})
 #: What a damaged flatbuffer makes the generated reader raise.
 _DAMAGE = (
     struct.error, IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError,
@@ -55,6 +57,7 @@ class Tensor:
     zero_points: tuple[int, ...] = ()
     axis: int = 0
     constant: bool = False
+    value: float | None = None  # of a constant with one element, a quantized one as the number that it stands for
 
     @property
     def is_float(self) -> bool:
@@ -223,6 +226,7 @@ def _graph(path: Path, model: Any) -> Graph:
 def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
     quantization = tensor.quantization
     buffer = model.buffers[tensor.buffer]
+    data = bytes(_list(buffer.data))
     return Tensor(
         index=index,
         name=_text(tensor.name),
@@ -231,8 +235,21 @@ def _tensor(model: Any, index: int, tensor: Any) -> Tensor:
         scales=tuple(float(s) for s in _list(quantization and quantization.scale)),
         zero_points=tuple(int(z) for z in _list(quantization and quantization.zeroPoint)),
         axis=quantization.quantizedDimension if quantization else 0,
-        constant=buffer.offset > 1 or len(_list(buffer.data)) > 0,
+        constant=buffer.offset > 1 or len(data) > 0,
+        value=_value(tensor, data),
     )
+
+
+def _value(tensor: Any, data: bytes) -> float | None:
+    """The one number in a constant's data; None of any other tensor."""
+    kind = dtype_of(tensor)
+    if kind not in _NUMBERS or len(data) != np.dtype(kind).itemsize:
+        return None
+    number, scaled = float(np.frombuffer(data, kind)[0]), tensor.quantization
+    if scaled is None or len(_list(scaled.scale)) != 1:
+        return number
+    zero = _list(scaled.zeroPoint)
+    return (number - float(zero[0] if len(zero) else 0)) * float(scaled.scale[0])
 
 
 def _node(model: Any, index: int, operator: Any, tensors: list[Tensor]) -> Node:

@@ -20,6 +20,9 @@ DETECTOR = "deploytk-detector-1"
 #: And the one of `backends/classifier`.
 CLASSIFIER = "deploytk-classifier-1"
 
+#: Whose checkpoints open without running code -> the backend that opens them.
+BACKENDS = {"deploytk-detector": "ultralytics", "deploytk-classifier": "classifier"}
+
 #: What a file of plain tensors names, and `torch.load(weights_only=True)` takes.
 _WEIGHTS = re.compile(
     r"collections\.OrderedDict|torch\._utils\._rebuild_(tensor_v2|tensor_v3|parameter)|torch\.\w+Storage|torch\.Size|torch\.device"
@@ -103,7 +106,7 @@ def require_loadable(path: Path, *, trust: bool) -> CheckpointKind:
     if contents.broken:
         raise InputError(f"{path}: damaged pickle ({contents.broken}); copy or download it again")
     kind = kind_of(contents)
-    if kind == "deploytk-detector":
+    if kind in BACKENDS:
         return kind
     if kind == "ultralytics" and trust:
         return kind
@@ -112,10 +115,17 @@ def require_loadable(path: Path, *, trust: bool) -> CheckpointKind:
             f"{path}: a pickled Ultralytics model; unpickling runs code from the file, so deploytk opens it only with "
             "--trust. Give --trust if you know where it is from, or its ONNX"
         )
-    if kind == "deploytk-classifier":
-        raise InputError(f"{path}: a classifier's checkpoint; so far deploytk trains classifiers and exports detectors")
     what = "weights without a network" if kind == "state_dict" else "a pickle that is no detector"
     raise InputError(f"{path}: {what}; give the model.pt of a deploytk run, an Ultralytics .pt, or an ONNX")
+
+
+def backend_of(path: Path) -> str:
+    """The backend that opens a checkpoint without --trust.
+
+    Raises:
+        InputError: none does.
+    """
+    return BACKENDS[require_loadable(path, trust=False)]
 
 
 def warning(contents: Contents) -> str:

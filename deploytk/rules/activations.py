@@ -31,7 +31,8 @@ FREE_ON_ETHOS_U = frozenset({"relu", "relu6", "clip", "identity"})
 _NAMED = 3
 #: The slope after INT8 conversion and float32 rounding is this close to the slope that was asked for.
 _SLOPE_TOLERANCE = 1e-3
-_UNTOLD = "network"
+#: How the whole is called where it has no sections, or they cannot be told.
+UNTOLD = "network"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +67,7 @@ class Contract:
         """How many activations of each kind each section has; "network" where sections cannot be told."""
         counts: dict[str, Counter[str]] = {}
         for a in self.found:
-            counts.setdefault(a.section or _UNTOLD, Counter())[a.kind] += 1
+            counts.setdefault(a.section or UNTOLD, Counter())[a.kind] += 1
         order = {"backbone": 0, "neck": 1, "head": 2}
         return {s: dict(counts[s]) for s in sorted(counts, key=lambda s: order.get(s, 3))}
 
@@ -156,7 +157,7 @@ class Contract:
         assert self.expected is not None
         here = [a for a in self.found if a.section == section]
         wrong = [a for a in here if self._wrong(a)]
-        name = section or _UNTOLD
+        name = section or UNTOLD
         asked = self._kind_asked(section) or " or ".join(sorted(set(self.expected.sections.values())))
         found = []
         for kind in sorted({a.kind for a in wrong}):

@@ -2,9 +2,14 @@
 
 A LOGISTIC alone is a gate or an output, and softmax is none. TANH counts only after a convolution or a matrix
 product. QUANTIZE and DEQUANTIZE are looked through, so that float islands count as what they compute.
+A hard sigmoid is written as relu6(x + 3) / 6: where it multiplies another value (squeeze and excite) it is a gate too;
+where it multiplies x itself, that is HardSwish.
 """
 
 from __future__ import annotations
+
+import math
+from collections import defaultdict
 
 from deploytk.graphs import sections
 from deploytk.graphs.litert import Graph, Node, Tensor
@@ -21,6 +26,9 @@ _SINGLE: dict[str, Kind] = {
     "RELU": "relu", "RELU6": "relu6", "RELU_N1_TO_1": "clip", "RELU_0_TO_1": "clip", "LEAKY_RELU": "leaky_relu",
     "PRELU": "prelu", "HARD_SWISH": "hardswish", "GELU": "gelu", "ELU": "elu",
 }  # fmt: skip
+
+#: A quantized 1/6 is within half a step of it; as one number has a scale of its own, that is less than this.
+_SIXTH = 0.01
 
 
 def find(graph: Graph) -> list[Activation]:
@@ -44,6 +52,10 @@ def short(name: str) -> str:
 class _Finder:
     def __init__(self, graph: Graph) -> None:
         self.makers = {t.index: n for n in graph.nodes for t in n.outputs}
+        self.readers: dict[int, list[Node]] = defaultdict(list)
+        for node in graph.nodes:
+            for tensor in node.inputs:
+                self.readers[tensor.index].append(node)
         steps = [
             sections.Step(name=n.name, op=n.op, inputs=_keys(n.inputs), outputs=_keys(n.outputs)) for n in graph.nodes
         ]
@@ -52,6 +64,8 @@ class _Finder:
     def of(self, node: Node) -> list[Activation]:
         """The activations of one node: fused, its own, or the pattern that ends here."""
         kinds = [_FUSED.get(node.activation), self._own(node)]
+        if "relu6" in kinds:
+            kinds = [self._hard_gate(node) if kind == "relu6" else kind for kind in kinds]
         return [
             Activation(
                 kind=k, node=short(node.name) or node.op, section=self.sections[node.index], slope=self._slope(node, k)
@@ -91,6 +105,35 @@ class _Finder:
         a, b = node.inputs
         return self._is_of(a, b, "MUL") or self._is_of(b, a, "MUL")
 
+    def _hard_gate(self, node: Node) -> Kind | None:
+        """What a clamp to 0..6 is: relu6, the clamp of a HardSwish, or None for that of a gate."""
+        sixths = self._readers(node)
+        if not sixths or not all(_is_sixth(n) for n in sixths):
+            return "relu6"
+        products = [n for sixth in sixths for n in self._readers(sixth)]
+        if not products or not all(n.op == "MUL" and not any(t.constant for t in n.inputs) for n in products):
+            return "relu6"
+        # x + 3 by an operator of its own; inside a convolution's bias it is another value than any that is multiplied.
+        shifted = {self._source(t) for t in self._before_clamp(node) if not t.constant}
+        return "hardswish" if any(self._source(t) in shifted for n in products for t in n.inputs) else None
+
+    def _before_clamp(self, node: Node) -> tuple[Tensor, ...]:
+        """What x + 3 is computed from, in front of or within the operator that clamps."""
+        add = node if node.op == "ADD" else self._maker(node.inputs[0])
+        return add.inputs if add is not None and add.op == "ADD" else ()
+
+    def _readers(self, node: Node) -> list[Node]:
+        """The operators that read the result, through quantized and cast copies."""
+        found: list[Node] = []
+        todo = [t.index for t in node.outputs]
+        while todo:
+            for reader in self.readers[todo.pop()]:
+                if reader.op in _TRANSPARENT:
+                    todo += [t.index for t in reader.outputs]
+                else:
+                    found.append(reader)
+        return found
+
     def _is_of(self, value: Tensor, made: Tensor, op: str) -> bool:
         """Whether `made` is op(value), or op(value, constant)."""
         maker = self._maker(made)
@@ -109,6 +152,14 @@ class _Finder:
 
     def _maker(self, tensor: Tensor) -> Node | None:
         return self.makers.get(self._source(tensor))
+
+
+def _is_sixth(node: Node) -> bool:
+    """Whether it multiplies by 1/6, or divides by 6."""
+    factor = {"MUL": 1 / 6, "DIV": 6.0}.get(node.op)
+    return factor is not None and any(
+        t.value is not None and math.isclose(t.value, factor, rel_tol=_SIXTH) for t in node.inputs
+    )
 
 
 def _keys(tensors: tuple[Tensor, ...]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 #: Blocks whose inner convolutions have no activation by design (attention, and branches that are added up first).
 _LINEAR_BY_DESIGN = frozenset({
     "Attention", "AAttn", "PSABlock", "ABlock", "RepConv", "RepVGGDW", "SCDown", "PSA", "CIB", "SPPF", "DFL",
+    "BatchNormAct2d",  # timm's: where the block ends without an activation, its `act` is an Identity
 })  # fmt: skip
 
 

@@ -18,13 +18,16 @@ _FOLDED = {torch.nn.ReLU: "Relu", torch.nn.ReLU6: "Clip"}
 class TorchLayers:
     """The convolutions of a module: `model.0.conv.Conv` is what an export calls `/model.0/conv/Conv`.
 
-    A ReLU beside a convolution is a layer too (`model.0.act.Relu`), also where all share one module.
+    A ReLU beside a convolution is a layer too (`model.0.act.Relu`), also where all share one module. A network with
+    batch normalization has none: an export folds it into the convolutions, which then give other values.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
         self._module = module
         every = dict(module.named_modules(remove_duplicate=False))
-        self._convolutions = {f"{path}.Conv": m for path, m in every.items() if isinstance(m, torch.nn.Conv2d)}
+        plain = not any(isinstance(m, torch.nn.BatchNorm2d) for m in every.values())
+        found = {f"{path}.Conv": m for path, m in every.items() if isinstance(m, torch.nn.Conv2d)}
+        self._convolutions = found if plain else {}
         folded = {p.rpartition(".")[0]: f"{p}.{_FOLDED[type(m)]}" for p, m in every.items() if type(m) in _FOLDED}
         self._activations = {m for m in every.values() if type(m) in _FOLDED}
         parents = {name: name.rpartition(".")[0].rpartition(".")[0] for name in self._convolutions}

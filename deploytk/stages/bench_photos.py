@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deploytk.data import dataset
+from deploytk.data.classified import FOLDERS
 from deploytk.data.preparation import decode
 from deploytk.errors import InputError
 
@@ -48,13 +49,15 @@ class Photos:
 def images_of(given: Sequence[str]) -> list[Path]:
     """The image files that files, folders and data.yaml files stand for; of a dataset its split "val".
 
+    A folder with the folders train and val in it is a dataset; any other one stands for all of its images.
+
     Raises:
         InputError: one of them does not exist, or holds no images.
     """
     found: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = dataset.images_in(path)
+            inside = dataset.images_in(_validation_in(path))
         elif path.suffix in (".yaml", ".yml"):
             inside = [sample.image for sample in dataset.read(path).splits["val"]]
         else:
@@ -64,6 +67,12 @@ def images_of(given: Sequence[str]) -> list[Path]:
             raise InputError(f"{path}: {f'no images ({known}) in it' if path.exists() else 'no such file or folder'}")
         found += inside
     return found
+
+
+def _validation_in(folder: Path) -> Path:
+    """Where the validation images of a dataset with a folder per split are; any other folder as it is."""
+    val = next((folder / name for name in FOLDERS["val"] if (folder / name).is_dir()), folder)
+    return val if (folder / "train").is_dir() else folder
 
 
 def few(images: Sequence[Path]) -> list[Path]:

@@ -10,7 +10,7 @@ from deploytk.errors import InputError
 from deploytk.graphs.identify import Name, require_model
 from deploytk.profile import Profile
 from deploytk.report import Finding
-from deploytk.rules.activations import Activation, Contract, Expected
+from deploytk.rules.activations import UNTOLD, Activation, Contract, Expected
 
 _TIMEOUT_S = 600.0
 
@@ -64,11 +64,14 @@ def of_checkpoint(path: Path, profile: Profile | None, *, trust: bool, logs: Pat
 
 
 def expected(profile: Profile | None) -> Expected | None:
-    """What the profile asks for; None without one."""
+    """What the profile asks for; None without one. A classifier has no sections: its network is one."""
     if profile is None:
         return None
     wanted = profile.model.activation
-    return Expected(sections={str(s): str(k) for s, k in wanted.expected().items()}, slope=wanted.negative_slope)
+    asked = {str(s): str(k) for s, k in wanted.expected().items()}
+    if plugins.load("backends", profile.backend).TASK == "classifier":
+        asked = {UNTOLD: str(wanted.kind)}
+    return Expected(sections=asked, slope=wanted.negative_slope)
 
 
 _READERS = {

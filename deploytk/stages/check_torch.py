@@ -30,9 +30,8 @@ def audit(checkpoint: str, trust: bool) -> dict[str, Any]:
     """
     path = Path(checkpoint)
     kind = pickles.require_loadable(path, trust=trust)
-    module = (
-        plugins.load("backends", "ultralytics").torch_module(path) if kind == "deploytk-detector" else _foreign(path)
-    )
+    whose = pickles.BACKENDS.get(kind)
+    module = plugins.load("backends", whose).torch_module(path) if whose else _foreign(path)
     walked = activations_torch.find(module)
     found, how = _called(module, walked)
     return {

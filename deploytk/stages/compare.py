@@ -11,7 +11,8 @@ from deploytk.report import Finding, Report
 from deploytk.report.loading import report_in
 from deploytk.stages.twins import same_metrics
 
-METRICS = ("mAP50", "mAP50_95")
+#: Of detectors, then of classifiers; of each the one that decides comes first.
+METRICS = ("mAP50", "mAP50_95", "top1", "top5")
 
 
 def compare(runs: list[Path]) -> Report:
@@ -48,8 +49,8 @@ def _row(run: Path, report: dict[str, Any]) -> dict[str, Any]:
         for m in METRICS
         for where, end in (("float", ".pt"), ("INT8", "int8.tflite"))
     }
-    float_map, int8_map = row["mAP50 float"], row["mAP50 INT8"]
-    row["INT8 drop"] = float_map - int8_map if None not in (float_map, int8_map) else None
+    both = ((row[f"{m} float"], row[f"{m} INT8"]) for m in METRICS)
+    row["INT8 drop"] = next((before - after for before, after in both if None not in (before, after)), None)
     row["Ethos score"] = npu.get("ethos_score")
     row["Mcycles (est.)"] = npu["cycles"] / 1e6 if npu.get("cycles") else None
     row["NPU ms (est.)"] = npu.get("time_ms")
@@ -64,7 +65,10 @@ def _metric(report: dict[str, Any], end: str, metric: str) -> float | None:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(key for row in rows for key in row))
+    """Every key, once; without the metrics that none of the runs has."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    unused = {f"{m} {where}" for m in METRICS[2:] for where in ("float", "INT8")}
+    return [key for key in keys if key not in unused or any(row[key] is not None for row in rows)]
 
 
 def _mixed(reports: list[dict[str, Any]]) -> list[Finding]:

@@ -28,7 +28,20 @@ def wanted(profile: Profile) -> bool:
             f"the target {export.target} keeps preparation and suppression outside; leave --preprocess and --nms out, "
             f"or choose --target {' or '.join(TARGETS)}"
         )
+    if asked:
+        require_detector(profile, "what --preprocess and --nms put into a graph is a detector's; leave both out")
     return asked
+
+
+def require_detector(profile: Profile, why: str) -> None:
+    """Nothing, where the models of the profile's backend are detectors.
+
+    Raises:
+        InputError: they are not; `why` says who asks, and what to do.
+    """
+    task = plugins.load("backends", profile.backend).TASK
+    if task != "detector":
+        raise InputError(f"backend {profile.backend}: its models are {task}s; {why}")
 
 
 def made(steps: Steps, model: Artifact) -> Artifact:

@@ -116,10 +116,11 @@ class _Climber:
 
     def __init__(self, steps: Steps, target: str, model: Artifact, rival: Artifact, folder: Path) -> None:
         self.steps, self.target, self.model, self.rival, self.folder = steps, target, model, rival, folder
+        self.metric = steps.backend.METRIC
         self.can = ABILITIES[target]
         self.allowed = steps.profile.budget.max_accuracy_drop
         self.distributions = (*steps.backend.DISTRIBUTIONS, *plugins.load("targets", target).DISTRIBUTIONS)
-        self.calibration = steps.call(f"{STEPS}:calibration", "calibration", profile=steps.raw, run=str(steps.run.path))
+        self.calibration = steps.call(f"{STEPS}:calibration", "calibration", **self._run())
         self.sensitivities: list[dict[str, Any]] = []
         self.finetuned: tuple[Artifact, ...] = ()  # the checkpoint trained on with rounding, and its float model
 
@@ -147,14 +148,14 @@ class _Climber:
         made = self._timed(made)
         if "seconds" not in made.settings:
             made = proof.kept(made, seconds=round(time.monotonic() - began, 1))
-        return judged(rung, made, self.steps.source, self.allowed)
+        return judged(rung, made, self.steps.source, self.metric, self.allowed)
 
     def told(self, attempts: Sequence[Attempt]) -> dict[str, Any]:
         """The report's section "ladder"."""
         return {
             "target": self.target,
-            "metric": proof.METRIC,
-            "source": self.steps.source.metrics.get(proof.METRIC, 0.0),
+            "metric": self.metric,
+            "source": self.steps.source.metrics.get(self.metric, 0.0),
             "max_drop": self.allowed,
             "calibration": {name: self.calibration[name] for name in ("sha256", "images")},
             "attempts": [a.as_dict() for a in attempts],
@@ -195,11 +196,14 @@ class _Climber:
         if rung.way != "accuracy_control":
             facts = self.steps.call(f"{STEPS}:quantize_graph", name, recipe=rung.recipe.as_dict(), **where)
             return facts
-        run = {"profile": self.steps.raw, "run": str(self.steps.run.path), "checkpoint": str(self.steps.run.model)}
-        facts = self.steps.call(
-            f"{STEPS}:accuracy_controlled", name, metric=proof.METRIC, max_drop=self.allowed, **run, **where
-        )
+        wanted = {"metric": self.metric, "max_drop": self.allowed}
+        facts = self.steps.call(f"{STEPS}:accuracy_controlled", name, **wanted, **self._run(), **where)
         return facts
+
+    def _run(self) -> dict[str, Any]:
+        """What a step is told that needs the run's own images."""
+        run = self.steps.run
+        return {"profile": self.steps.raw, "run": str(run.path), "checkpoint": str(run.model)}
 
     def _timed(self, made: Artifact) -> Artifact:
         """`made` with its latency beside the float model's, measured once on this machine."""
@@ -238,13 +242,17 @@ class _Climber:
         return ladder.ranked(found["layers"], found["head"])
 
 
-def judged(rung: Rung, made: Artifact, source: Artifact, allowed: float) -> Attempt:
-    """What an attempt came to that could be made, proved and (where a float model runs on the target) timed."""
-    before, after = source.metrics.get(proof.METRIC, 0.0), made.metrics.get(proof.METRIC, 0.0)
+def judged(rung: Rung, made: Artifact, source: Artifact, metric: str, allowed: float) -> Attempt:
+    """What an attempt came to that could be made, proved and (where a float model runs on the target) timed.
+
+    Args:
+        metric: the one that decides; at most `allowed` of it may be lost.
+    """
+    before, after = source.metrics.get(metric, 0.0), made.metrics.get(metric, 0.0)
     told = made.settings.get("speed", {})
     lost = before - after > allowed + _ROUNDING
     timing = told.get("verdict", "not measured")
-    reasons = [f"{proof.METRIC} {after:.3f} of {before:.3f}: {_points(before - after)}, {100 * allowed:.3g} allowed"]
+    reasons = [f"{metric} {after:.3f} of {before:.3f}: {_points(before - after)}, {100 * allowed:.3g} allowed"]
     reasons += [_in_words(told)] if told else []
     outcome: Outcome = "dropped" if lost else "met"
     if timing == "slower":

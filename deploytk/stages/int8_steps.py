@@ -23,7 +23,7 @@ LOSSLESS_DB = 200.0
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
-def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
+def calibration(profile: dict[str, Any], run: str, checkpoint: str) -> dict[str, Any]:
     """The calibration set that the profile names, or the one the run makes of its own: path, sha256, images.
 
     Raises:
@@ -31,7 +31,11 @@ def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
     """
     wanted = Profile.model_validate(profile)
     name = wanted.calibration.name
-    found = sets.load(name) if name else sets.for_profile(wanted, Path(run))
+    if name:
+        found = sets.load(name)
+    else:
+        prepared = plugins.load("backends", wanted.backend).preparation(Path(checkpoint), wanted.train.imgsz)
+        found = sets.for_profile(wanted, Path(run), prepared)
     _require_apart(found, wanted)
     return {"path": str(found.folder.absolute()), "sha256": found.sha256, "images": found.images}
 
@@ -39,9 +43,7 @@ def calibration(profile: dict[str, Any], run: str) -> dict[str, Any]:
 def _require_apart(found: CalibrationSet, profile: Profile) -> None:
     """A named set was drawn apart from the evaluation images of its own dataset, which may not be this run's."""
     if profile.data.path is None:
-        raise InputError(
-            "data.path: no dataset to score an INT8 model on; give --data DATA.yaml or a Pascal-VOC folder"
-        )
+        raise InputError("data.path: no dataset to score an INT8 model on; give --data DATA.yaml or a folder")
     evaluated = calibration_making.evaluated(labelled.read(profile.data.path))
     samples = [(found.path_of(sample), sample.sha256) for sample in found.told.samples]
     calibration_making.refuse_overlap(samples, evaluated)
@@ -58,13 +60,14 @@ def quantize_graph(target: str, model: str, out: str, recipe: dict[str, Any], ca
 def sensitivities(
     target: str, model: str, out: str, calibration: str, images: int, backend: str, checkpoint: str
 ) -> None:
-    """Write what the outputs keep where one layer alone is INT8 (layers, worst first), and the detect head's prefix."""
+    """Write what the outputs keep where one layer alone is INT8 (layers, worst first), and a detect head's prefix."""
     feeds = sets.load(calibration).feeds
     layers = plugins.load("targets", target).sensitivities(Path(model), feeds, images=images)
-    head = plugins.load("backends", backend).describe(Path(checkpoint))["sections"]["head"][0]
+    sections = plugins.load("backends", backend).describe(Path(checkpoint)).get("sections")
+    head = f"/model.{sections['head'][0]}/" if sections else ""
     # JSON knows no infinity: what a layer without any loss has is more than any float model keeps.
     told = [{**layer, "sqnr_db": min(float(layer["sqnr_db"]), LOSSLESS_DB)} for layer in layers]
-    write_json(Path(out), {"layers": told, "head": f"/model.{head}/"})
+    write_json(Path(out), {"layers": told, "head": head})
 
 
 def finetune_quantized(

@@ -15,7 +15,7 @@ from deploytk.budget import Budget, Verdict
 from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.stages import bench
+from deploytk.stages import bench, deploy_graph
 from deploytk.stages.deployable import IMAGES, Deployable, require_replaceable
 from deploytk.stages.export import PRECISIONS, require_exports, with_overrides
 from deploytk.stages.int8 import ABILITIES
@@ -24,7 +24,6 @@ from deploytk.stages.optimize_choice import Choice, choose
 from deploytk.stages.optimize_report import deployed_verdict, report_of
 from deploytk.stages.optimize_search import Search
 from deploytk.stages.optimize_shop import RealShop
-from deploytk.stages.proof import METRIC
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
 
@@ -63,6 +62,7 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
     began, out = time.monotonic(), (ask.out or run.path / "deploy").absolute()
     require_replaceable(out)
     require_exports(profile)
+    deploy_graph.require_detector(profile, "the folder that optimize writes finds boxes; leave optimize out")
     wanted = wanted_of(ask, profile)
     profile = with_overrides(profile, {("calibration", "name"): ask.calibration} if ask.calibration else {})
     folder = RunFolder(run.path / "optimize")
@@ -108,6 +108,7 @@ def wanted_of(ask: Ask, profile: Profile) -> Wanted:
         threads=ask.threads,
         time_limit_s=ask.time_limit_s,
         imgsz=profile.train.imgsz,
+        metric=plugins.load("backends", profile.backend).METRIC,
     )
 
 
@@ -134,7 +135,7 @@ def seen(choice: Choice, source: float, wanted: Wanted) -> Choice:
     if source > wanted.allowed or choice.chosen is None:
         return choice
     reason = (
-        f"The trained model's own {METRIC} is {source:.3f}, so a loss of {wanted.allowed:.3f} cannot be seen; "
+        f"The trained model's own {wanted.metric} is {source:.3f}, so a loss of {wanted.allowed:.3f} cannot be seen; "
         "train longer."
     )
     verdict = Verdict(status="inconclusive", reasons=(reason, *choice.verdict.reasons))

@@ -127,7 +127,7 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is searched, and for what. `allowed` is the metric that may be lost, 0..1; `imgsz` the trained size."""
+    """What is searched, and for what. `allowed` of `metric`, 0..1, may be lost; `imgsz` is the trained size."""
 
     budget: Budget
     allowed: float
@@ -138,6 +138,7 @@ class Wanted:
     threads: int | Literal["auto"] | None
     time_limit_s: float
     imgsz: int
+    metric: str
 
     def limit_ms(self, batch: int) -> float:
         """What a call of this batch size may take."""

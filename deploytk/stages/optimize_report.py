@@ -12,7 +12,6 @@ from deploytk.profile import Profile
 from deploytk.report import Finding, Report
 from deploytk.stages.optimize_candidates import Candidate, Wanted
 from deploytk.stages.optimize_choice import Choice
-from deploytk.stages.proof import METRIC
 
 
 def report_of(
@@ -34,7 +33,7 @@ def report_of(
     made = chosen.made if chosen else None
     default = choice.candidates[0]
     section = {
-        "metric": METRIC,
+        "metric": wanted.metric,
         "source": source,
         "allowed": wanted.allowed,
         "limit_ms": wanted.budget.latency_ms,

@@ -25,7 +25,6 @@ from deploytk.stages.int8 import ABILITIES
 from deploytk.stages.optimize_candidates import Candidate, Made, Setting, Timing, Variant, Wanted
 from deploytk.stages.optimize_kept import Kept, as_file
 from deploytk.stages.optimize_round import Runner
-from deploytk.stages.proof import METRIC
 from deploytk.stages.real_inputs import real_inputs
 from deploytk.stages.run_folder import RunFolder
 from deploytk.worker import Listener
@@ -65,7 +64,7 @@ class RealShop:
     def trained_metric(self, imgsz: int) -> float:
         """The metric of the trained weights at an image size."""
         told = self.call("trained", f"trained-{imgsz}px", **self._run(self.profile, imgsz))
-        return float(told[METRIC])
+        return float(told[self.wanted.metric])
 
     def make(self, variant: Variant, allowed: float, limit_s: float | None) -> Made:
         """The exported model, with its proofs.
@@ -84,7 +83,7 @@ class RealShop:
             lambda: self.call("exported", name, limit_s, **asked),
             is_valid=_still_there,
         )
-        return made_from(report, variant)
+        return made_from(report, variant, self.wanted.metric)
 
     def estimate(self, candidate: Candidate) -> Timing:
         """Vela's estimate."""
@@ -236,7 +235,7 @@ class RealShop:
         )
 
 
-def made_from(report: dict[str, Any], variant: Variant) -> Made:
+def made_from(report: dict[str, Any], variant: Variant, metric: str) -> Made:
     """What an export came to.
 
     Raises:
@@ -250,10 +249,10 @@ def made_from(report: dict[str, Any], variant: Variant) -> Made:
         raise error(f"{variant.name}: {' '.join(report['reasons'])}", reasons=tuple(report["reasons"]))
     artifact = Artifact.load(Path(report["artifact"]["path"]))
     chain = tuple(Artifact.from_dict(a) for a in report["chain"])
-    proved = artifact if METRIC in artifact.metrics else next(a for a in reversed(chain) if METRIC in a.metrics)
+    proved = artifact if metric in artifact.metrics else next(a for a in reversed(chain) if metric in a.metrics)
     return Made(
         artifact=artifact,
-        metric=proved.metrics[METRIC],
+        metric=proved.metrics[metric],
         size_bytes=size_of(artifact.path),
         chain=chain,
         how=next((a["what"] for a in attempts if a["outcome"] == "met"), ""),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from deploytk.stages.optimize_candidates import Candidate, Timing, Wanted
-from deploytk.stages.proof import METRIC
 
 
 def judged(ms: float, wanted: Wanted) -> str:
@@ -17,7 +16,7 @@ def _accuracy(candidate: Candidate, wanted: Wanted) -> str:
     if candidate.metric is None or candidate.drop is None:
         return "accuracy not measured"
     lost = f"{100 * candidate.drop:.1f} points lost" if candidate.drop > 0 else "nothing lost"
-    return f"{METRIC} {candidate.metric:.3f} ({lost}, {100 * wanted.allowed:.3g} allowed)"
+    return f"{wanted.metric} {candidate.metric:.3f} ({lost}, {100 * wanted.allowed:.3g} allowed)"
 
 
 def why(chosen: Candidate, default: Candidate, wanted: Wanted) -> str:

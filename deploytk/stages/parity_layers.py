@@ -34,10 +34,11 @@ class Layers(Protocol):
         ...
 
 
-def opened(path: Path, kind: str, backend: str = "ultralytics", options: Options | None = None) -> Layers | None:
+def opened(path: Path, kind: str, backend: str = "", options: Options | None = None) -> Layers | None:
     """The layers of a model file; None for a kind that cannot be looked into.
 
     Args:
+        backend: of a checkpoint.
         options: of the runtime; whether ONNX Runtime optimises the graph is heeded.
     """
     if kind == "torch":
@@ -55,7 +56,7 @@ def compared(source: Model, converted: Model, batches: Iterable[Mapping[str, np.
     Each row says `layer`, `op`, `before_db` (the worst SQNR among the layers it reads, None at the beginning) and
     `max_abs`, `mean_abs`, `cosine`, `sqnr_db`.
     """
-    mine, theirs = (opened(model.path, model.kind, options=model.options) for model in (source, converted))
+    mine, theirs = (opened(model.path, model.kind, model.backend, model.options) for model in (source, converted))
     both = list(pairs(mine.layers, theirs.layers)) if mine and theirs else []
     if not mine or not theirs or not both:
         return []

@@ -13,6 +13,7 @@ from deploytk import plugins
 from deploytk.artifact import TensorSpec
 from deploytk.data.detections import Head, head_of, reals
 from deploytk.errors import InputError
+from deploytk.graphs import pickles
 from deploytk.graphs.identify import RUNNABLE, require_model
 from deploytk.runtimes import Feed, Options, Session
 from deploytk.stages.bench_inputs import fitted
@@ -29,6 +30,7 @@ class Model:
     kind: str  # as `graphs.identify` calls it
     session: Session
     options: Options = field(default_factory=dict)  # of the runtime
+    backend: str = ""  # of a checkpoint
 
     @property
     def batch(self) -> int | None:
@@ -91,10 +93,11 @@ class Model:
         return [np.array(reals(made[spec.name], spec)) for spec in self.session.outputs]
 
 
-def opened(path: Path, *, backend: str = "ultralytics", options: Options | None = None) -> Model:
+def opened(path: Path, *, backend: str | None = None, options: Options | None = None) -> Model:
     """The model at `path`, on the runtime that runs its kind; a checkpoint through its backend.
 
     Args:
+        backend: of a checkpoint; None where the file itself tells.
         options: of the runtime.
 
     Raises:
@@ -102,7 +105,10 @@ def opened(path: Path, *, backend: str = "ultralytics", options: Options | None 
     """
     kind = require_model(path, KINDS)
     if kind.name == "torch":
-        return Model(path=path, kind="torch", session=TorchSession(path, plugins.load("backends", backend)))
+        whose = backend or pickles.backend_of(path)
+        return Model(
+            path=path, kind="torch", session=TorchSession(path, plugins.load("backends", whose)), backend=whose
+        )
     runtime = plugins.load("runtimes", RUNNABLE[kind.name])
     session = runtime.open_session(path, batch=None, threads=None, options=options or {})
     return Model(path=path, kind=kind.name, session=session, options=options or {})
@@ -116,7 +122,7 @@ def decoded(model: Model, source: Model) -> Model:
 
 
 class TorchSession:
-    """A backend's checkpoint as a session: `images` -> `output0` (N, 4 + classes, anchors)."""
+    """A backend's checkpoint as a session: `images` -> `output0` (N, 4 + classes, anchors) or `logits` (N, classes)."""
 
     def __init__(self, checkpoint: Path, backend: Any) -> None:
         self._predict, self._backend, self._checkpoint = backend.torch_predictor(checkpoint), backend, checkpoint
@@ -124,18 +130,19 @@ class TorchSession:
         self.details: dict[str, Any] = {"precision": "float32", "trained_at": size}
         images = TensorSpec(name="images", shape=("batch", 3, "height", "width"), dtype="float32")
         self.inputs: tuple[TensorSpec, ...] = (images,)
-        made = self.run({"images": np.zeros((1, 3, size, size), np.float32)})["output0"]
+        made = self.decode(self._predict(np.zeros((1, 3, size, size), np.float32)))
+        self.name = "logits" if made.ndim == 2 else "output0"
         self.outputs: tuple[TensorSpec, ...] = (
-            TensorSpec(name="output0", shape=("batch", *made.shape[1:]), dtype="float32"),
+            TensorSpec(name=self.name, shape=("batch", *made.shape[1:]), dtype="float32"),
         )
 
     def decode(self, maps: Sequence[np.ndarray]) -> np.ndarray:
-        """Raw maps (NCHW) of this checkpoint's head, decoded."""
+        """What this checkpoint's network gives (raw maps, NCHW, or logits), decoded."""
         return np.asarray(self._backend.decode(maps, self._checkpoint))
 
     def run(self, feed: Feed) -> dict[str, np.ndarray]:
         """The output by name."""
-        return {"output0": self.decode(self._predict(feed["images"]))}
+        return {self.name: self.decode(self._predict(feed["images"]))}
 
     def another(self) -> Self:
         """The session itself."""
@@ -153,7 +160,7 @@ class DecodedSession:
         """The output by name."""
         made, specs = self._model.session.run(feed), self._model.session.outputs
         maps = [np.moveaxis(reals(made[spec.name], spec), -1, 1) for spec in specs]
-        return {"output0": self._source.decode(maps)}
+        return {self._source.name: self._source.decode(maps)}
 
     def another(self) -> Self:
         """The session itself."""

@@ -59,7 +59,7 @@ def agreement(source: Model, converted: Model, rows: Mapping[str, np.ndarray], p
     worker.emit(done=len(wanted), total=len(wanted) + 1, text="layer by layer")
     layers = _layers(source, converted, kept, wanted[0])
     if not layers:
-        notes.append(f"{source.path.name} and {converted.path.name} have no layers of the same name to be compared")
+        notes.append(f"{source.path.name} and {converted.path.name} have no layers that can be compared by their names")
     found = {
         "precision": row_for(precision, computed),
         "computed_in": computed,

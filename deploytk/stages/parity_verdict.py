@@ -75,7 +75,7 @@ def _layer(found: Row, limits: Limits) -> str:
     """Which layer went wrong first."""
     rows = found["layers"]
     if not rows:
-        return "which layer went wrong cannot be told, as no layer is called as in the source"
+        return "which layer went wrong cannot be told, as no layer can be compared with one of the source by its name"
     first = found["first_wrong_layer"]
     if first is None:
         compared = f"none of {found['layers_compared']} layers is below {limits.layer_db:g} dB at {found['layers_at']}"

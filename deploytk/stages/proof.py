@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from deploytk import plugins
 from deploytk.artifact import Artifact, sidecar
 from deploytk.budget import Verdict
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_MISSING, EXIT_OVER_BUDGET, EXIT_PARITY, EXIT_PASS, EXIT_RULE
@@ -13,12 +14,9 @@ from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Finding, Report
 from deploytk.stages import parity_verdict
-from deploytk.stages.check_contract import contract_of
+from deploytk.stages.check_contract import contract_of, expected
 from deploytk.stages.check_placement import judge
 from deploytk.stages.parity_limits import LIMITS
-
-#: The metric that decides; the others are reported.
-METRIC = "mAP50"
 
 #: Which exit code wins when several things are wrong.
 _ORDER = (EXIT_RULE, EXIT_PARITY, EXIT_OVER_BUDGET, EXIT_MISSING, EXIT_INCONCLUSIVE)
@@ -36,6 +34,8 @@ class Checks:
 
     def __init__(self, profile: Profile) -> None:
         self.profile = profile
+        #: The metric that decides; the others are reported.
+        self.decides: str = plugins.load("backends", profile.backend).METRIC
         self.findings: list[Finding] = []
         self.codes: list[int] = []
         self.good: list[str] = []
@@ -72,21 +72,21 @@ class Checks:
 
     def metric(self, artifact: Artifact, source: Artifact) -> None:
         """The task metric is the source's, less at most what the budget allows."""
-        before, after = source.metrics.get(METRIC, 0.0), artifact.metrics.get(METRIC, 0.0)
+        before, after = source.metrics.get(self.decides, 0.0), artifact.metrics.get(self.decides, 0.0)
         allowed, drop = self.profile.budget.max_accuracy_drop, before - after
         good = drop <= allowed
-        row = {"what": artifact.path.name, "metric": METRIC, "source": before, "converted": after, "drop": drop}
+        row = {"what": artifact.path.name, "metric": self.decides, "source": before, "converted": after, "drop": drop}
         self.parity.append({**row, "ok": good})
         if not good:
             self._fails(
                 EXIT_PARITY,
-                f"{artifact.path.name}: {METRIC} fell from {before:.3f} to {after:.3f}; {allowed:.3f} is allowed "
+                f"{artifact.path.name}: {self.decides} fell from {before:.3f} to {after:.3f}; {allowed:.3f} is allowed "
                 "(budget.max_accuracy_drop)",
             )
         elif before <= allowed:
             self._fails(
                 EXIT_INCONCLUSIVE,
-                f"{artifact.path.name}: the trained model's own {METRIC} is {before:.3f}, so a loss of accuracy "
+                f"{artifact.path.name}: the trained model's own {self.decides} is {before:.3f}, so a loss of accuracy "
                 "cannot be seen; train longer",
             )
 
@@ -142,10 +142,12 @@ class Checks:
         code = next((c for c in _ORDER if c in self.codes), EXIT_PASS)
         open_codes = dict.fromkeys((EXIT_INCONCLUSIVE, EXIT_MISSING), "inconclusive")
         status: Any = {EXIT_PASS: "pass", **open_codes}.get(code, "fail")
-        metrics = ", ".join(f"{a.path.name} {a.metrics[METRIC]:.3f}" for a in chain if METRIC in a.metrics)
-        good = [*self.good, f"{METRIC}: {metrics}", "the activation contract holds in every graph"]
+        measured = [a for a in chain if self.decides in a.metrics]
+        metrics = ", ".join(f"{a.path.name} {a.metrics[self.decides]:.3f}" for a in measured)
+        good = [*self.good, f"{self.decides}: {metrics}", "the activation contract holds in every graph"]
+        asked = expected(self.profile)
         sections: dict[str, Any] = {
-            "contract": {"expected": self.profile.model.activation.expected(), "stages": self.stages},
+            "contract": {"expected": dict(asked.sections) if asked else {}, "stages": self.stages},
             "parity": self.parity,
             "skipped": skipped,
         }

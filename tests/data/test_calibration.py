@@ -232,15 +232,16 @@ def test_a_run_makes_its_own_set_of_its_training_split(tmp_path: Path) -> None:
         train=Train(imgsz=64),
         calibration=Wanted(samples=8, seed=3),
     )
-    found = calibration.for_profile(profile, tmp_path / "run")
+    how = calibration_making.usual("detector", 64)
+    found = calibration.for_profile(profile, tmp_path / "run", how)
     assert (found.images, found.preparation.size, found.told.seed) == (8, (64, 64), 3)
     assert calibration.load(str(tmp_path / "run/calibration/train")).sha256 == found.sha256
-    assert calibration.for_profile(profile, tmp_path / "run").sha256 == found.sha256
+    assert calibration.for_profile(profile, tmp_path / "run", how).sha256 == found.sha256
 
 
 def test_a_run_without_data_calibrates_with_nothing(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data\.path: no dataset"):
-        calibration.for_profile(Profile(name="x"), tmp_path)
+        calibration.for_profile(Profile(name="x"), tmp_path, calibration_making.usual("detector", 64))
 
 
 def test_exif_and_colour_modes_make_no_difference_to_what_can_be_read(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def wanted(**more: Any) -> Wanted:
         "threads": "auto",
         "time_limit_s": 1200.0,
         "imgsz": 320,
+        "metric": "mAP50",
     }
     return Wanted(**{**usual, **more})
 

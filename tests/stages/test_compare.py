@@ -69,3 +69,17 @@ def test_an_inconclusive_run_makes_the_comparison_inconclusive(tmp_path: Path) -
     (unsure / "report.json").write_text(json.dumps({**told, "verdict": "inconclusive"}))
     report = compare([written(tmp_path, "a", 0.9), unsure])
     assert (report.verdict.status, report.exit_code) == ("inconclusive", 4)
+
+
+def test_classifiers_are_compared_by_top1_and_detectors_have_no_such_column(tmp_path: Path) -> None:
+    run = written(tmp_path, "letters", 0.8)
+    told = json.loads((run / "report.json").read_text())
+    told["chain"] = [
+        {"path": path, "metrics": {"top1": top1, "top5": 1.0}}
+        for path, top1 in (("model.pt", 0.9), ("model_int8.tflite", 0.87))
+    ]
+    (run / "report.json").write_text(json.dumps(told))
+    section = compare([run]).sections["compare"]
+    assert section["rows"][0]["INT8 drop"] == pytest.approx(0.03)
+    assert "top1 float" in section["columns"]
+    assert "top1 float" not in compare([written(tmp_path, "relu", 0.8)]).sections["compare"]["columns"]

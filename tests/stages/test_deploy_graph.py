@@ -208,3 +208,9 @@ def test_the_model_alone_is_not_measured_on_images_of_no_known_size(tmp_path: Pa
     session = plugins.load("runtimes", "onnx").open_session(out, batch=1, threads=1)
     with pytest.raises(InputError, match="--boundary end_to_end --images"):
         feeds_for(session.inputs, None)
+
+
+def test_a_classifier_takes_nothing_of_a_detector_into_its_graph() -> None:
+    profile = Profile.model_validate({"name": "x", "backend": "classifier", "export": {"nms": "in"}})
+    with pytest.raises(InputError, match=r"backend classifier: its models are classifiers; .* leave both out"):
+        wanted(profile)

@@ -43,7 +43,7 @@ class FakeSteps(Steps):
         self.run, self.world, self.listen = RunFolder(folder), world, None
         self.profile = Profile.model_validate({"name": "pills", "budget": {"max_accuracy_drop": 0.01}})
         self.raw = self.profile.model_dump(mode="json", by_alias=True)
-        self.backend = SimpleNamespace(DISTRIBUTIONS=(), FINETUNES_QUANTIZED=world.trains)
+        self.backend = SimpleNamespace(DISTRIBUTIONS=(), METRIC="mAP50", FINETUNES_QUANTIZED=world.trains)
         self.skipped, self.data = {}, "data"
         folder.mkdir(exist_ok=True)
         self.run.model.write_text("trained")

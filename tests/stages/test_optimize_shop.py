@@ -137,9 +137,9 @@ VARIANT = Variant(target="onnx", precision="int8", imgsz=SIZE)
 def test_an_export_that_broke_a_rule_or_its_parity_is_refused_with_its_reasons(run: RunFolder) -> None:
     source = Artifact.load(run.model)
     with pytest.raises(RuleFailed, match="onnx int8 64 px: why"):
-        made_from(report([source], 5), VARIANT)
+        made_from(report([source], 5), VARIANT, "mAP50")
     with pytest.raises(ParityFailed):
-        made_from(report([source], 8), VARIANT)
+        made_from(report([source], 8), VARIANT, "mAP50")
 
 
 def test_of_a_ladder_without_a_good_rung_the_attempt_that_lost_least_is_told(run: RunFolder) -> None:
@@ -149,7 +149,7 @@ def test_of_a_ladder_without_a_good_rung_the_attempt_that_lost_least_is_told(run
         {**nothing, "what": "3 layers in float", "metric": 0.7, "drop": 0.1},
         {**nothing, "what": "percentile", "metric": None, "drop": None, "outcome": "failed"},
     ]
-    made = made_from(report([Artifact.load(run.model)], 8, ladder={"attempts": attempts}), VARIANT)
+    made = made_from(report([Artifact.load(run.model)], 8, ladder={"attempts": attempts}), VARIANT, "mAP50")
     assert (made.artifact, made.metric, made.p50_ms) == (None, 0.7, 4.0)
     assert made.reason == "the best of 3 INT8 attempts (3 layers in float): lost"
 

@@ -121,7 +121,7 @@ def test_models_without_common_names_say_that_no_layer_can_be_told(tmp_path: Pat
         node.name = f"node_{number}"
     onnx.save(model, tmp_path / "b.onnx")
     told = found(tmp_path, source, tmp_path / "b.onnx")
-    assert "no layer is called as in the source" in said(told)
+    assert "no layer can be compared with one of the source by its name" in said(told)
 
 
 def test_samples_that_are_missing_are_an_error_that_names_the_input(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,10 @@ def test_a_broken_rule_outranks_a_lost_accuracy(checks: Checks) -> None:
     status, code, reasons = ended(checks)
     assert (status, code) == ("fail", 5)
     assert "fell from" in reasons
+
+
+def test_of_a_classifier_top1_decides() -> None:
+    checks = Checks(Profile(schema=1, name="x", backend="classifier"))  # type: ignore[call-arg]
+    before, after = (replace(artifact(name), metrics={"top1": top1}) for name, top1 in (("s", 0.9), ("m", 0.8)))
+    checks.metric(after, before)
+    assert "m: top1 fell from 0.900 to 0.800" in ended(checks)[2]

@@ -10,11 +10,14 @@ from deploytk import plugins
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("timm", "torch", "torchvision", "opencv-python")
 
-#: Only trained so far: export, INT8 and bench of classifiers are to come.
-EXPORTS = False
+#: What its models find; how their images are prepared follows from it.
+TASK = "classifier"
 
 #: The metric that trainings are compared by.
 PRIMARY = "top1"
+
+#: The metric that decides whether what was made of a trained model may be deployed.
+METRIC = "top1"
 
 #: The switches of a profile's training that a classifier has. Mosaics and warming biases are for detectors.
 TECHNIQUES = frozenset(
@@ -31,6 +34,13 @@ _FUNCTIONS = {
     "finish_training": "finishing",
     "describe": "checkpoint",
     "evaluator": "evaluating",
+    "onnx_from_checkpoint": "exporting",
+    "torch_module": "inference",
+    "torch_predictor": "inference",
+    "decode": "inference",
+    "preparation": "inference",
+    "samples": "inference",
+    "score": "scoring",
 }
 
 __getattr__ = plugins.lazily(__name__, _FUNCTIONS)

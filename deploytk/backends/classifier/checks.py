@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from deploytk.backends import checks
+from deploytk.backends.classifier import fixed_sizes
 from deploytk.data import class_index, classified, images
 from deploytk.data.classified import Classified
 from deploytk.data.crops import Crops
@@ -84,6 +85,9 @@ def _model(profile: Profile, *, known: bool) -> list[Finding]:
     if known:
         more = "timm's names: python -c 'import timm; print(timm.list_models())'"
         found += checks.unknown_arch(model.arch, networks(), more)
+        if profile.train.resize is not None and fixed_sizes.holds_its_size(model.arch):
+            what = f"{model.arch} runs at one image size alone, the one that it is built for"
+            found.append(checks.error("PRE003", "train.resize", what, "remove it, or take a convolutional network"))
     if model.scale != "n":
         fix = "remove it: the name of the network says its size"
         found.append(checks.error("PRE003", "model.scale", "classifiers have no scale", fix))

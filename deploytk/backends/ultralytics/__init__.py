@@ -11,8 +11,14 @@ from deploytk import plugins
 #: The distributions whose versions shape the results.
 DISTRIBUTIONS = ("ultralytics", "torch", "torchvision", "opencv-python")
 
+#: What its models find; how their images are prepared follows from it.
+TASK = "detector"
+
 #: The metric that trainings are compared by.
 PRIMARY = "mAP50_95"
+
+#: The metric that decides whether what was made of a trained model may be deployed.
+METRIC = "mAP50"
 
 #: The switches of a profile's training that a detector has. R-Drop and dropout are for classifiers.
 TECHNIQUES = frozenset(
@@ -48,6 +54,7 @@ _FUNCTIONS = {
     "torch_module": "inference",
     "torch_predictor": "inference",
     "decode": "inference",
+    "preparation": "inference",
     "samples": "inference",
     "score": "scoring",
 }

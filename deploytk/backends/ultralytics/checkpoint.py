@@ -73,7 +73,10 @@ def payload(checkpoint: Path, *, trust: bool = False) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _read(path: Path, trust: bool, _changed: int, _size: int) -> dict[str, Any]:
-    if require_loadable(path, trust=trust) == "deploytk-detector":
+    kind = require_loadable(path, trust=trust)
+    if kind == "deploytk-classifier":
+        raise InputError(f"{path}: a classifier's checkpoint, no detector's")
+    if kind == "deploytk-detector":
         try:
             told = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises whatever a damaged file makes it stumble over

@@ -81,6 +81,8 @@ def _usable_weights(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     kind = pickles.checkpoint_kind(path)
+    if kind == "deploytk-classifier":
+        raise InputError(f"{path}: a classifier's checkpoint, no detector's")
     if kind == "ultralytics":
         raise InputError(
             f"{path}: a pickled Ultralytics model; unpickling runs code from the file. If you trust it, convert it "

@@ -15,6 +15,8 @@ from deploytk.backends.ultralytics import checkpoint as checkpoints
 from deploytk.backends.ultralytics.checks import view_of
 from deploytk.backends.ultralytics.network import Decode, RawMaps
 from deploytk.data import samples as images
+from deploytk.data.calibration_making import usual
+from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 
 
@@ -54,6 +56,11 @@ def decode(maps: Sequence[np.ndarray], checkpoint: Path) -> np.ndarray:
         given = [torch.from_numpy(np.ascontiguousarray(m, dtype=np.float32)) for m in maps]
         decoded: np.ndarray = decoder(given).numpy()
     return decoded
+
+
+def preparation(checkpoint: Path, imgsz: int) -> Preparation:  # noqa: ARG001 - all detectors are letterboxed
+    """How an image file becomes an input of `imgsz` pixels, in validation and on the device."""
+    return usual("detector", imgsz)
 
 
 def samples(profile: dict[str, Any], split: str, count: int, seed: int, run: str | Path) -> Iterator[np.ndarray]:

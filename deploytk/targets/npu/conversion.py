@@ -17,17 +17,18 @@ def convert(module: torch.nn.Module, imgsz: int, out: Path) -> None:
     """Write the module as a float32 .tflite: NHWC in and out, so that no TRANSPOSE costs cycles on the NPU.
 
     Args:
-        module: takes (1, 3, imgsz, imgsz) float32 0..1; gives a tensor or a list of feature maps (NCHW).
+        module: takes (1, 3, imgsz, imgsz) float32 0..1; gives a tensor or a list: feature maps (NCHW), or logits.
     """
     image = torch.rand(1, 3, imgsz, imgsz)
     with torch.no_grad():
         given = module.eval()(image)
-    count = len(given) if isinstance(given, list | tuple) else 1
-    wrapped = litert_torch.to_channel_last_io(module, args=[0], outputs=list(range(count))).eval()
+    outputs = list(given) if isinstance(given, list | tuple) else [given]
+    maps = [place for place, output in enumerate(outputs) if output.ndim == 4]
+    wrapped = litert_torch.to_channel_last_io(module, args=[0], outputs=maps).eval()
     model = litert_torch.convert(wrapped, (image.permute(0, 2, 3, 1).contiguous(),))
     with written_whole(out) as temporary:
         model.export(str(temporary))
-    check_order(out, count)
+    check_order(out, len(outputs))
 
 
 def check_order(path: Path, count: int) -> None:
