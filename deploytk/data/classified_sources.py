@@ -25,7 +25,7 @@ def read(path: Path, index: ClassIndex | None, crops: Crops) -> Classified:
     """What stands at an absolute path: see `classified.read`."""
     if not path.exists():
         raise InputError(f"{path}: no such folder or file; {_GIVE}")
-    files = _manifests(path)
+    files = manifests(path)
     if files:
         return _of_manifest(path, manifest.read(*files), index, crops)
     if _is_detectors(path):
@@ -35,7 +35,7 @@ def read(path: Path, index: ClassIndex | None, crops: Crops) -> Classified:
     return _of_folders(path, index)
 
 
-def _manifests(path: Path) -> list[Path]:
+def manifests(path: Path) -> list[Path]:
     """The CSV itself, or those of a folder that has one for train and one for val."""
     if path.is_file():
         return [path] if path.suffix.lower() == ".csv" else []

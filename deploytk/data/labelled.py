@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploytk.data import dataset
-from deploytk.data.classified import FOLDERS, class_folders
+from deploytk.data import classified, dataset
+from deploytk.data.classified import FOLDERS, Classified, class_folders
+from deploytk.data.classified_sources import manifests
 from deploytk.data.dataset import images_in
 from deploytk.data.preparation import Task
 from deploytk.errors import InputError
 
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIXES = (".yaml", ".yml", ".csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Labelled:
 class Pool:
     """What calibration samples are drawn from, and the images they must not be among."""
 
-    source: Path  # a data.yaml or a folder
+    source: Path  # a data.yaml, a manifest or a folder
     task: Task
     classes: tuple[str, ...]
     train: tuple[Labelled, ...]
@@ -40,17 +41,20 @@ class Pool:
 
 
 def root_of(source: Path) -> Path:
-    """The folder of a dataset that is given as its data.yaml or as a folder."""
+    """The folder of a dataset that is given as its data.yaml, as a manifest or as a folder."""
     return source.parent if source.suffix in _SUFFIXES else source
 
 
 def read(path: Path) -> Pool:
-    """The images of a YOLO data.yaml (or its folder), a Pascal-VOC folder, or a folder with one subfolder per class.
+    """The images of a YOLO data.yaml (or its folder), a Pascal-VOC folder, a folder with one subfolder per class, or a
+    manifest.
 
     Raises:
         InputError: it is missing, empty or wrong.
     """
     path = path.resolve()
+    if path.exists() and manifests(path):
+        return _of_manifest(classified.read(path))
     if path.is_dir() and not (path / "Annotations").is_dir() and not [*path.glob("*.yaml"), *path.glob("*.yml")]:
         return _of_folders(path)
     found = dataset.read(path)
@@ -60,6 +64,18 @@ def read(path: Path) -> Pool:
         classes=found.classes,
         train=tuple(Labelled(s.image, frozenset(b.label for b in s.boxes)) for s in found.splits["train"]),
         evaluation={name: tuple(s.image for s in of) for name, of in found.splits.items() if name != "train"},
+    )
+
+
+def _of_manifest(found: Classified) -> Pool:
+    if found.crops is not None:
+        raise InputError(f"{found.source}: its pictures are boxes; a calibration set is of whole images")
+    return Pool(
+        source=found.source,
+        task="classifier",
+        classes=found.classes,
+        train=tuple(Labelled(picture.image, frozenset({picture.label})) for picture in found.splits["train"]),
+        evaluation={s: tuple(map(Path, of.paths())) for s, of in found.splits.items() if s != "train"},
     )
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 pytest.importorskip("polars", reason="polars is not installed")
 
-from deploytk.data import class_index, classified
+from deploytk.data import class_index, classified, labelled
 from deploytk.data.class_index import ClassIndex
 from deploytk.data.crops import Crops
 from deploytk.data.preparation import Preparation
@@ -38,6 +38,16 @@ def test_a_folder_of_two_manifests_and_one_with_a_column_split_are_the_same(tmp_
     assert folder.fingerprint() == file.fingerprint()
     assert [p.image.name for p in file.splits["train"]] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg"]
     assert file.splits["val"].labels.tolist() == [0, 1] and file.files == (one,)
+
+
+def test_a_manifest_gives_the_images_that_calibration_samples_are_drawn_from(tmp_path: Path) -> None:
+    manifest_files.sound(tmp_path)
+    pool = labelled.read(tmp_path)
+    assert (pool.task, pool.classes, len(pool.train)) == ("classifier", ("007", "cat"), 4)
+    assert [image.name for image in pool.evaluation["val"]] == ["4.jpg", "5.jpg"]
+    rows = ("0.jpg,a,train,1,1,9,9", "1.jpg,a,val,1,1,9,9")
+    with pytest.raises(InputError, match="its pictures are boxes"):
+        labelled.read(manifest_files.written(tmp_path / "boxes.csv", *rows, header=_BOX))
 
 
 def test_a_label_that_is_no_class_is_told_with_its_row(tmp_path: Path) -> None:

@@ -67,6 +67,12 @@ def test_the_settings_of_a_training(settings: dict[str, Any], found: list[tuple[
     assert codes(context(train(**settings))) == found
 
 
+def test_what_only_a_classifier_has_is_refused_for_a_detector() -> None:
+    asked = {"data": {"class_index": "classes.json", "square": False}, "train": {"balance": "sampler"}}
+    found = [finding.where for finding in looked_at(context(asked)) if finding.rule == "PRE015"]
+    assert found == ["train.balance", "data.class_index", "data.square"]
+
+
 @pytest.mark.parametrize(
     ("asked", "gpus", "found"),
     [

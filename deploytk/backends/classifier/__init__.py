@@ -21,7 +21,10 @@ METRIC = "top1"
 
 #: The switches of a profile's training that a classifier has. Mosaics and warming biases are for detectors.
 TECHNIQUES = frozenset(
-    {"ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "clip_norm", "precision", "fliplr", "balance"}
+    {
+        "ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "clip_norm", "precision", "fliplr",
+        "balance", "class_index", "margin", "square",
+    }
 )  # fmt: skip
 
 #: The names by which milestones and phase rules may call what a classifier is measured by.

@@ -15,7 +15,7 @@ from deploytk.errors import DeploytkError, InputError
 from deploytk.profile import Profile
 from deploytk.training import tensors
 from deploytk.training.guard import Facts
-from deploytk.training.loop import batches, devices, optimizers, rdrop, schedule, seeds, snapshots
+from deploytk.training.loop import batches, devices, optimizers, pace, rdrop, schedule, seeds, snapshots
 from deploytk.training.loop.ema import Average
 from deploytk.training.loop.group import ALONE, Group
 from deploytk.training.loop.task import Measured, Task
@@ -46,6 +46,7 @@ class Loop:
         self.scaler = torch.amp.GradScaler(device.type, enabled=watch.precision == "fp16")
         self.lr0 = optimizers.learning_rate(self.train) * segment.lr_scale
         self.waited_s = 0.0  # for images, in this epoch
+        self.start = pace.Start() if group.first and segment.first_epoch == 1 else None
         self.order = batches.Order([])
         self.loader: DataLoader[Any] = DataLoader(
             task.dataset,
@@ -94,6 +95,7 @@ class Loop:
             weights=self.task.weights,
         )
         self.order.steps = [[self.group.part(batch) for batch in step] for step in steps]
+        self.start = pace.Start() if self.start else None  # once told it is over
         self.waited_s, started = 0.0, time.monotonic()
         loss, norms = self._steps(steps)
         trained_s = time.monotonic() - started
@@ -137,8 +139,18 @@ class Loop:
                 loss=lambda loss=loss: float(loss),  # type: ignore[misc]
                 lr=self.optimizer.param_groups[0]["lr"],
             )
+            self._tell_pace(sum(len(self.group.part(batch)) for batch in step))
         # On a GPU looking at a number waits for it: here, once an epoch.
         return float(torch.stack(losses).mean()), torch.stack(norms).cpu()
+
+    def _tell_pace(self, images: int) -> None:
+        """Say, once, that the loader is too slow."""
+        found = self.start.after(images, waited_s=self.waited_s) if self.start else None
+        if found is None:
+            return
+        self.start = None
+        for finding in pace.findings(found, self.train):
+            self.watch.events.tell("warning", epoch=self.epoch, reason=str(finding))
 
     def _gathered(self, step: batches.Step, given: Iterator[Any]) -> torch.Tensor:
         """The loss of a step, its gradients gathered batch by batch, each by its share of the step's images.

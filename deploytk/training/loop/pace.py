@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from deploytk.training.shelf import Entry
 _WORTH_TELLING = 0.2
 #: An epoch of less says little: the first batches of each wait for the workers to begin.
 _LEAST_S = 1.0
+#: How long the beginning is looked at.
+_START_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,32 @@ def pace(entries: Sequence[Entry]) -> Pace | None:
         steps_per_s=statistics.median(f["images"] / max(1e-3, f["trained_s"] - f["waited_s"]) for f in told),
         waited=statistics.median(f["waited_s"] / f["trained_s"] for f in told),
     )
+
+
+class Start:
+    """The first seconds of a training looked at: whoever trains for a night is told now that it waits for images."""
+
+    def __init__(self) -> None:
+        self._begun: tuple[float, float] | None = None
+        self._images = 0
+
+    def after(self, step: int, *, waited_s: float) -> Pace | None:
+        """How fast it has gone, once, `_START_S` after the first step; its wait is that for the workers' start.
+
+        Args:
+            step: how many images this process has had in it.
+            waited_s: since the epoch began.
+        """
+        now = time.monotonic()
+        if self._begun is None:
+            self._begun = (now, waited_s)
+            return None
+        self._images += step
+        spent, waited = now - self._begun[0], waited_s - self._begun[1]
+        if spent < _START_S:
+            return None
+        per_s, steps = self._images / spent, self._images / max(1e-3, spent - waited)
+        return Pace(images_per_s=per_s, steps_per_s=steps, waited=waited / spent)
 
 
 def findings(found: Pace | None, train: Train) -> list[Finding]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from deploytk.plugins import suggestion
+from deploytk.profile import Data, Train
 from deploytk.training.preflight.context import Context
 from deploytk.training.segments import smaller_batch
 
@@ -117,16 +118,18 @@ class Techniques(Rule):
     @staticmethod
     def check(context: Context) -> Iterator[Said]:
         """A switch that nothing listens to (Ultralytics drops label_smoothing with a line in its log)."""
-        train, plain = context.profile.train, type(context.profile.train)()
+        train, data = context.profile.train, context.profile.data
         names = (
             "precision", "clip_norm", "ema", "label_smoothing", "rdrop", "dropout", "layer_lr", "resize", "mosaic",
             "close_mosaic", "fliplr", "warmup_bias_lr", "balance",
         )  # fmt: skip
-        for name in names:
-            if getattr(train, name) != getattr(plain, name) and name not in context.techniques:
+        asked: list[tuple[str, Train | Data, str]] = [("train", train, name) for name in names]
+        asked += [("data", data, name) for name in ("class_index", "margin", "square")]
+        for section, given, name in asked:
+            if getattr(given, name) != type(given).model_fields[name].default and name not in context.techniques:
                 has = ", ".join(sorted(context.techniques)) or "none"
                 what = f"the backend {context.profile.backend} does not have it"
-                yield Said(where=f"train.{name}", what=what, fix=f"remove it; it has: {has}")
+                yield Said(where=f"{section}.{name}", what=what, fix=f"remove it; it has: {has}")
         if train.rdrop and not train.dropout and "rdrop" in context.techniques:
             what = "R-Drop compares two passes that differ by dropout, and dropout is 0"
             yield Said(where="train.rdrop", what=what, fix="set train.dropout: 0.1")

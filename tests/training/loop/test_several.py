@@ -15,8 +15,10 @@ import points_training as points
 from deploytk.backends import checks
 from deploytk.errors import InputError
 from deploytk.training import deaths, events
+from deploytk.training.following import Follower
 from deploytk.training.loop import several
-from deploytk.training.segments import Outcome, Segment, as_dict, outcome_from
+from deploytk.training.loop.loop import Loop
+from deploytk.training.segments import Outcome, Segment, as_dict, first, outcome_from
 from deploytk.training.state import Folder, State
 from deploytk.training.supervisor import Job, reached, supervise
 
@@ -43,16 +45,27 @@ def _trained(run: Path, faults: dict[str, str], **train: Any) -> State:
 
 
 @pytest.mark.e2e
-def test_two_processes_are_one_even_where_one_of_them_runs_out_of_memory_or_is_killed(tmp_path: Path) -> None:
+def test_two_processes_are_one_even_where_one_of_them_is_killed(tmp_path: Path) -> None:
     settings = {"batch": 8, "effective_batch": 16, "optimizer": "AdamW", "lr0": 0.02}
     _trained(tmp_path / "one", {}, **settings)
-    state = _trained(tmp_path / "two", {"1@2": "oom", "1@3": "kill"}, device="cpu,cpu", **settings)
-    assert [s.outcome.ended for s in state.steps if s.outcome] == ["oom", "crash", "done"]
-    assert state.steps[1].segment.batch == 4
-    assert state.steps[1].outcome and "process 1 of 2 was killed from outside" in state.steps[1].outcome.reason
+    state = _trained(tmp_path / "two", {"1@2": "kill"}, device="cpu,cpu", **settings)
+    assert [s.outcome.ended for s in state.steps if s.outcome] == ["crash", "done"]
+    assert state.steps[0].outcome and "process 1 of 2 was killed from outside" in state.steps[0].outcome.reason
     assert points.distance(points.weights(tmp_path / "one"), points.weights(tmp_path / "two")) < 1e-5
     told = [e["epoch"] for e in events.read(Folder(run=tmp_path / "two").events) if e["event"] == "epoch"]
     assert told == [1, 2, 3, 4]
+
+
+def test_want_of_memory_in_another_process_is_an_outcome_and_told(tmp_path: Path) -> None:
+    wanted, folder = points.profile(), Folder(run=tmp_path)
+    part = first(wanted)
+
+    def logits(*_: Any) -> Any:
+        raise points.torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    follower = Follower(wanted, tmp_path, part, precision="fp32")
+    outcome = Loop(wanted, part, follower, points.task(logits=logits), points.torch.device("cpu")).run()
+    assert outcome.ended == "oom" and [e["event"] for e in events.read(folder.events)] == ["oom"]
 
 
 def _decided(said: dict[int, dict[str, Any]], rank: int, code: int) -> dict[str, Any]:
