@@ -89,6 +89,7 @@ def test_the_npu_model_is_proved_at_every_step_and_gates_are_no_activations(run:
         assert rows(told, name)["same class"]["converted"] == 1.0
     assert rows(told, "model_int8.tflite")["top1"]["source"] > 0.6
     assert told["sections"]["ladder"]["metric"] == "top1"
+    assert all(a["settings"]["classes"] == ["007", "blue", "green"] for a in told["chain"])
     assert (told["sections"]["npu"]["cpu_ops"], told["sections"]["npu"]["segments"]) == (0, 1)
 
 

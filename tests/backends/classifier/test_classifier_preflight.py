@@ -51,7 +51,7 @@ def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
         ({"train": {"optimizer": "auto", "lr0": None}}, "PRE003 train.optimizer: auto is Ultralytics' own"),
         (
             {"model": {"arch": "test_vit"}, "train": {"resize": {"start": 32, "until": 4}}},
-            "PRE003 train.resize: test_v",
+            "PRE003 train.resize: test",
         ),
         ({"train": {"batch": 64}}, "PRE007 train.batch: batch 64 is larger than the 8 training images"),
         ({"model": {"pretrained": "gone.pt"}}, "PRE005 model.pretrained"),
