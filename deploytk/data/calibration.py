@@ -8,6 +8,7 @@ from deploytk import plugins, resources
 from deploytk.data import calibration_file, calibration_making, labelled
 from deploytk.data.calibration_file import FILE
 from deploytk.data.calibration_set import CalibrationSet as CalibrationSet
+from deploytk.data.labelled import Pool
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.profile import Profile
@@ -33,18 +34,19 @@ def load(name: str) -> CalibrationSet:
     return CalibrationSet(folder=known[name], told=calibration_file.parse(known[name] / FILE))
 
 
-def for_profile(profile: Profile, run: Path, preparation: Preparation) -> CalibrationSet:
+def for_profile(profile: Profile, run: Path, preparation: Preparation, pool: Pool | None = None) -> CalibrationSet:
     """The set that the run in the folder `run` makes of its own training split, kept in RUN/calibration/train.
 
     Args:
         preparation: how the trained model's images are prepared.
+        pool: what it is drawn from; by default the images of the profile's dataset.
 
     Raises:
         InputError: the profile names no dataset, or what `calibration_making.drawn` refuses.
     """
     if profile.data.path is None:
         raise InputError("data.path: no dataset; give --data DATA.yaml or a Pascal-VOC folder")
-    pool, wanted = labelled.read(profile.data.path), profile.calibration
+    pool, wanted = pool or labelled.read(profile.data.path), profile.calibration
     made = calibration_making.drawn(
         pool,
         run / "calibration" / "train",

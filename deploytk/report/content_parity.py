@@ -29,11 +29,18 @@ def agreement_block(report: Report) -> list[Block]:
 def _lines(told: Mapping[str, Any]) -> tuple[str, ...]:
     limits = told.get("limits") or {}
     first = f"{told.get('samples')} real samples; the converted model is {told.get('precision')}"
+    boxes = f"{_share(limits.get('boxes'))} of the boxes with a partner at IoU {limits.get('iou')}, "
     expected = (
-        f"expected: SQNR of {limits.get('sqnr_db')} dB, {_share(limits.get('boxes'))} of the boxes with a partner at "
-        f"IoU {limits.get('iou')}, {_share(limits.get('top1'))} of the samples with the same class."
+        f"expected: SQNR of {limits.get('sqnr_db')} dB, {'' if _of_classes(told) else boxes}"
+        f"{_share(limits.get('top1'))} of the samples with the same class."
     )
     return (f"{first} and is computed in {told.get('computed_in')}.", f"At least {expected}", *told.get("notes", ()))
+
+
+def _of_classes(told: Mapping[str, Any]) -> bool:
+    """Whether the models say classes, and no boxes."""
+    rows = told.get("rows", ())
+    return any("top1" in row for row in rows) and not any("boxes" in row for row in rows)
 
 
 def _share(value: Any) -> str:
@@ -64,6 +71,20 @@ def _outputs(told: Mapping[str, Any]) -> Table:
 
 
 def _meaning(told: Mapping[str, Any]) -> Table:
+    return _classes(told) if _of_classes(told) else _boxes(told)
+
+
+def _classes(told: Mapping[str, Any]) -> Table:
+    rows = tuple(
+        (text(row.get("output")), *_setting(row), _percent(row["top1"]), yes(row.get("ok")))
+        for row in told.get("rows", ())
+        if "top1" in row
+    )
+    columns = ("what", "batch", "size", "same class", "good")
+    return Table(columns=columns, rows=rows, title="What the outputs mean", brief=True, spare=("size",))
+
+
+def _boxes(told: Mapping[str, Any]) -> Table:
     rows = tuple(
         (
             text(row.get("output")),

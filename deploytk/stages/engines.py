@@ -82,7 +82,7 @@ def engine_of(
         made_by="build-engine",
         key=key,
         made_from=[onnx],
-        settings={**settings, "engine": facts},
+        settings={**settings, "engine": facts, "classes": onnx.settings.get("classes", [])},
         versions=versions,
     )
     return made, False

@@ -240,7 +240,7 @@ def _compiled(steps: Steps, int8: Artifact, npu: dict[str, Any]) -> tuple[Artifa
         made_by="compile",
         key=key,
         made_from=[int8],
-        settings={"npu": npu, "assessment": found},
+        settings={"npu": npu, "assessment": found, "classes": int8.settings.get("classes", [])},
         versions=versions,
     )
     return compiled, found

@@ -96,8 +96,9 @@ class Steps:
         if artifact.settings.get("proved_with") == proved_with:
             return artifact
         found = self._proof_of(artifact, runtime)
+        proved = replace(artifact, metrics=found["metrics"])
         return proof.kept(
-            replace(artifact, metrics=found["metrics"]), proved_with=proved_with, agreement=found["agreement"]
+            proved, proved_with=proved_with, agreement=found["agreement"], classes=found.get("classes", [])
         )
 
     def _proof_of(self, artifact: Artifact, runtime: str) -> dict[str, Any]:

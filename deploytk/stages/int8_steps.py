@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from deploytk import plugins
 from deploytk.data import calibration as sets
 from deploytk.data import calibration_making, labelled
 from deploytk.data.calibration import CalibrationSet
+from deploytk.data.labelled import Pool
 from deploytk.errors import InputError
 from deploytk.files import plain, write_json
 from deploytk.profile import Profile
@@ -30,21 +32,28 @@ def calibration(profile: dict[str, Any], run: str, checkpoint: str) -> dict[str,
         InputError: there is none, or its samples are among the images that this run is evaluated on.
     """
     wanted = Profile.model_validate(profile)
-    name = wanted.calibration.name
+    name, backend = wanted.calibration.name, plugins.load("backends", wanted.backend)
+    pool = _pool(wanted, backend, Path(run))
     if name:
         found = sets.load(name)
+        _require_apart(found, pool)
     else:
-        prepared = plugins.load("backends", wanted.backend).preparation(Path(checkpoint), wanted.train.imgsz)
-        found = sets.for_profile(wanted, Path(run), prepared)
-    _require_apart(found, wanted)
+        prepared = backend.preparation(Path(checkpoint), wanted.train.imgsz)
+        found = sets.for_profile(wanted, Path(run), prepared, pool)
     return {"path": str(found.folder.absolute()), "sha256": found.sha256, "images": found.images}
 
 
-def _require_apart(found: CalibrationSet, profile: Profile) -> None:
-    """A named set was drawn apart from the evaluation images of its own dataset, which may not be this run's."""
+def _pool(profile: Profile, backend: ModuleType, run: Path) -> Pool:
+    """The images of the profile: the dataset's files, or what its backend cuts out of them."""
     if profile.data.path is None:
         raise InputError("data.path: no dataset to score an INT8 model on; give --data DATA.yaml or a folder")
-    evaluated = calibration_making.evaluated(labelled.read(profile.data.path))
+    cut: Callable[[Profile, Path], Pool | None] | None = getattr(backend, "calibration_pool", None)
+    return (cut(profile, run) if cut else None) or labelled.read(profile.data.path)
+
+
+def _require_apart(found: CalibrationSet, pool: Pool) -> None:
+    """A named set was drawn apart from the evaluation images of its own dataset, which may not be this run's."""
+    evaluated = calibration_making.evaluated(pool)
     samples = [(found.path_of(sample), sample.sha256) for sample in found.told.samples]
     calibration_making.refuse_overlap(samples, evaluated)
 

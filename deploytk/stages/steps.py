@@ -79,19 +79,21 @@ def proof(
 
     Returns:
         metrics: the task metrics on the validation split.
+        classes: what the model's outputs are called, in their order.
         agreement: how far the decoded outputs are from the torch module's on `images` validation images, at several
             batch sizes, and the layers that are furthest off (`parity_steps.agreement`); empty for the torch module.
     """
     backend = plugins.load("backends", profile["backend"])
     predict = _predictor(backend, Path(checkpoint), Path(model), runtime)
     metrics: dict[str, float] = backend.score(predict, profile, Path(checkpoint), run)
+    found = {"metrics": metrics, "classes": backend.describe(Path(checkpoint))["classes"]}
     if runtime == "torch":
-        return {"metrics": metrics, "agreement": {}}
+        return {**found, "agreement": {}}
     source = parity_models.opened(Path(checkpoint), backend=profile["backend"])
     feeds = {"images": np.concatenate(list(backend.samples(profile, "val", images, 0, run)))}
     with _looked_at(Path(model), runtime) as (path, options):
         converted = parity_models.decoded(parity_models.opened(path, options=options), source)
-        return {"metrics": metrics, "agreement": parity_steps.agreement(source, converted, feeds, precision)}
+        return {**found, "agreement": parity_steps.agreement(source, converted, feeds, precision)}
 
 
 @contextlib.contextmanager

@@ -49,3 +49,10 @@ def test_the_first_wrong_layer_stands_out_and_the_notes_are_told() -> None:
     assert block.tables[2].rows[0][0].tone == "bad"
     assert block.lines[-1] == "m.onnx holds batch size 2"
     assert "80% of the boxes with a partner at IoU 0.5" in block.lines[1]
+
+
+def test_of_classifiers_no_word_is_of_boxes() -> None:
+    rows = [{"output": "top-1", "batch": 2, "size": [64, 64], "top1": 0.875, "ok": False}]
+    (block,) = agreement_block(report(agreement={**TOLD, "rows": rows}))
+    assert [cell.text for cell in block.tables[0].rows[0]] == ["top-1", "2", "64x64", "87.50 %", "no"]
+    assert not any("box" in told for told in (*block.lines, *block.tables[0].columns))

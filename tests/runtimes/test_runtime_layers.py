@@ -61,6 +61,7 @@ def test_torch_layers_are_the_convolutions_by_module_path_and_the_relu_that_all_
         np.testing.assert_allclose(np.maximum(values[conv], 0), values[relu])
     assert values["2.conv.Conv"].min() < 0
     assert not any(m._forward_hooks for m in module.modules())
+    assert TorchLayers(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))).layers == ()
 
 
 def test_litert_layers_give_real_numbers_of_an_int8_model(data_dir: Path) -> None:

@@ -251,6 +251,10 @@ def test_images_are_files_folders_or_the_validation_images_of_a_dataset(folder: 
         (tmp_path / "set/labels" / split / f"{split}.txt").write_text("0 0.1 0.1 0.1 0.1\n")
     (tmp_path / "set/data.yaml").write_text("train: images/train\nval: images/val\nnames: [red]\n")
     assert [p.name for p in images_of([str(tmp_path / "set/data.yaml")])] == ["val.png"]
+    for split in ("train", "valid"):
+        (tmp_path / "classes" / split / "007").mkdir(parents=True)
+        drawn(tmp_path / "classes" / split / "007" / f"{split}.png", (64, 64), (0, 0, 9, 9))
+    assert [p.name for p in images_of([str(tmp_path / "classes")])] == ["valid.png"]
 
 
 def test_of_many_images_64_are_taken_evenly_and_it_is_said(tmp_path: Path) -> None:

@@ -134,3 +134,4 @@ def test_of_a_classifier_top1_decides() -> None:
     before, after = (replace(artifact(name), metrics={"top1": top1}) for name, top1 in (("s", 0.9), ("m", 0.8)))
     checks.metric(after, before)
     assert "m: top1 fell from 0.900 to 0.800" in ended(checks)[2]
+    assert checks.report("export", after, (before, after), {}).sections["contract"]["expected"] == {"network": "silu"}

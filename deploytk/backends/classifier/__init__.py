@@ -37,6 +37,7 @@ _FUNCTIONS = {
     "finish_training": "finishing",
     "describe": "checkpoint",
     "evaluator": "evaluating",
+    "calibration_pool": "cut_outs",
     "onnx_from_checkpoint": "exporting",
     "torch_module": "inference",
     "torch_predictor": "inference",

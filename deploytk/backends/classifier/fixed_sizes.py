@@ -11,18 +11,14 @@ from pathlib import Path
 _SAYS = "fixed_input_size"
 
 
+@lru_cache(maxsize=8)
 def holds_its_size(arch: str) -> bool:
     """Whether a network runs at the image size alone that it was built for; False where timm does not say."""
-    return arch in _fixed()
-
-
-@lru_cache(maxsize=1)
-def _fixed() -> frozenset[str]:
     found = importlib.util.find_spec("timm")
     places = found.submodule_search_locations if found else None
     files = [file for place in places or () for file in (Path(place) / "models").glob("*.py")]
     texts = (file.read_text(encoding="utf-8") for file in files)
-    return frozenset(name for text in texts if _SAYS in text for name in _of_file(ast.parse(text)))
+    return any(arch in _of_file(ast.parse(text)) for text in texts if f"\ndef {arch}(" in text and _SAYS in text)
 
 
 def _of_file(tree: ast.Module) -> Iterator[str]:

@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from deploytk.backends.classifier import checkpoint as checkpoints
-from deploytk.backends.classifier.checks import data_path
+from deploytk.backends.classifier.checks import dataset
 from deploytk.backends.classifier.fixed_sizes import holds_its_size
-from deploytk.data import choice, classified
-from deploytk.data.classified import Classified, Picture
+from deploytk.data import choice
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.profile import Profile
@@ -67,19 +66,9 @@ def samples(profile: dict[str, Any], split: str, count: int, seed: int, run: str
     """
     wanted = Profile.model_validate(profile)
     data = dataset(wanted)
-    every = data.splits.get(split, ())
+    every = data.splits.get(split)
     if not every:
         raise InputError(f"{data.source}: there is no split {split!r} to take samples from")
     how = preparation(Path(run) / "model.pt", wanted.train.imgsz)
-    for index in choice.drawn([{p.label} for p in every], count, seed):
-        yield prepared(every[index], how)
-
-
-def dataset(profile: Profile) -> Classified:
-    """The pictures of a profile."""
-    return classified.read(data_path(profile))
-
-
-def prepared(picture: Picture, how: Preparation) -> np.ndarray:
-    """(1, 3, S, S) float32: the picture as an input."""
-    return how.prepare(picture.image.read_bytes(), str(picture.image))
+    for index in choice.drawn([(int(label),) for label in every.labels], count, seed):
+        yield every[index].prepared(how)

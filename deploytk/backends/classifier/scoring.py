@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from deploytk.backends.classifier import checkpoint as checkpoints
-from deploytk.backends.classifier.inference import dataset, preparation, prepared
+from deploytk.backends.classifier.checks import dataset
+from deploytk.backends.classifier.inference import preparation
 from deploytk.errors import InputError, ParityFailed
 from deploytk.profile import Profile
 
@@ -34,7 +35,7 @@ def score(predict: Predict, profile: dict[str, Any], checkpoint: Path, run: str 
     right = among = 0
     for start in range(0, len(val), _BATCH):
         chunk = val[start : start + _BATCH]
-        inputs = np.concatenate([prepared(picture, how) for picture in chunk])
+        inputs = np.concatenate([picture.prepared(how) for picture in chunk])
         best = _best(predict(inputs), len(chunk), len(names))
         hits = best == np.array([p.label for p in chunk])[:, None]
         right, among = right + int(hits[:, 0].sum()), among + int(hits.sum())

