@@ -61,8 +61,9 @@ bench: setup
 	@if test -f runs/bccd-relu/model.pt && test -f runs/omniglot/model.onnx; then $(BIN)/python bench/peers/int8_table.py; \
 	else echo 'int8_table.py needs runs/bccd-relu (make bccd) and runs/omniglot (bench/peers/omniglot.py): not measured'; fi
 	$(BIN)/python bench/peers/calibration_memory.py --data $(DATA)
-	$(BIN)/python bench/peers/loader.py --data $(DATA)
+	$(BIN)/python bench/peers/loader.py
 	$(BIN)/python bench/peers/manifest.py
+	$(BIN)/python bench/peers/pipeline.py
 	$(BIN)/python bench/verdict_simulation.py
 	$(BIN)/python bench/verdict_replay.py
 	$(BIN)/python bench/peers/page.py
