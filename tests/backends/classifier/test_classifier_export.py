@@ -29,7 +29,7 @@ backend: classifier
 model: {arch: test_efficientnet, activation: {kind: relu}}
 train:
   {epochs: 12, imgsz: 32, batch: 12, optimizer: AdamW, lr0: 0.004, warmup_epochs: 0, device: cpu, workers: 0,
-   ema: {decay: 0.8, warmup_updates: 4}}
+   label_smoothing: 0.1, ema: {decay: 0.8, warmup_updates: 4}}
 calibration: {samples: 12}
 budget: {max_accuracy_drop: 0.3}
 """
