@@ -65,10 +65,12 @@ def _metric(report: dict[str, Any], end: str, metric: str) -> float | None:
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:
-    """Every key, once; without the metrics that none of the runs has."""
+    """Every key, once; of detectors' and of classifiers' metrics those that one of the runs has."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    unused = {f"{m} {where}" for m in METRICS[2:] for where in ("float", "INT8")}
-    return [key for key in keys if key not in unused or any(row[key] is not None for row in rows)]
+    tasks = [[f"{m} {where}" for m in of for where in ("float", "INT8")] for of in (METRICS[:2], METRICS[2:])]
+    used = [of for of in tasks if any(row[key] is not None for row in rows for key in of)] or tasks[:1]
+    unused = {key for of in tasks if of not in used for key in of}
+    return [key for key in keys if key not in unused]
 
 
 def _mixed(reports: list[dict[str, Any]]) -> list[Finding]:

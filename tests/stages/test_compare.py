@@ -82,4 +82,5 @@ def test_classifiers_are_compared_by_top1_and_detectors_have_no_such_column(tmp_
     section = compare([run]).sections["compare"]
     assert section["rows"][0]["INT8 drop"] == pytest.approx(0.03)
     assert "top1 float" in section["columns"]
+    assert "mAP50 float" not in section["columns"]
     assert "top1 float" not in compare([written(tmp_path, "relu", 0.8)]).sections["compare"]["columns"]

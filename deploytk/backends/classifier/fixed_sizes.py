@@ -1,4 +1,4 @@
-"""Which of timm's networks hold one image size, as transformers do: read from timm's source, which is not imported."""
+"""Which of timm's networks hold one image size, as most transformers do: read from timm's source, which is not imported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 _SAYS = "fixed_input_size"
+#: What a network is built with that bends its position embedding to the size of each image.
+_BENDS = "dynamic_img_size"
 
 
 @lru_cache(maxsize=8)
@@ -18,7 +20,15 @@ def holds_its_size(arch: str) -> bool:
     places = found.submodule_search_locations if found else None
     files = [file for place in places or () for file in (Path(place) / "models").glob("*.py")]
     texts = (file.read_text(encoding="utf-8") for file in files)
-    return any(arch in _of_file(ast.parse(text)) for text in texts if f"\ndef {arch}(" in text and _SAYS in text)
+    trees = (ast.parse(text) for text in texts if f"\ndef {arch}(" in text and _SAYS in text)
+    return any(arch in _of_file(tree) and not _bends(tree, arch) for tree in trees)
+
+
+def _bends(tree: ast.Module, arch: str) -> bool:
+    """Whether the function that builds a network has it take images of any size."""
+    builders = (f for f in tree.body if isinstance(f, ast.FunctionDef) and f.name == arch)
+    arguments = (node for f in builders for node in ast.walk(f) if isinstance(node, ast.keyword))
+    return any(a.arg == _BENDS and isinstance(a.value, ast.Constant) and a.value.value is True for a in arguments)
 
 
 def _of_file(tree: ast.Module) -> Iterator[str]:

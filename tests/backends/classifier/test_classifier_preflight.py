@@ -41,7 +41,14 @@ def told(data: Path | None, **sections: Any) -> list[str]:
 
 def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
     assert told(pictures) == []
-    assert told(pictures, train={"resize": {"start": 32, "until": 4}}) == []
+
+
+def test_a_network_that_holds_its_size_is_refused_other_sizes(pictures: Path) -> None:
+    resize = {"resize": {"start": 32, "until": 4}}
+    (said,) = told(pictures, model={"arch": "vit_tiny_patch16_224"}, train=resize)
+    assert said.startswith("PRE003 train.resize: vit_tiny_patch16_224 runs at one image size alone")
+    assert told(pictures, train=resize) == []
+    assert told(pictures, model={"arch": "test_vit"}, train=resize) == []  # it bends its position embedding
 
 
 @pytest.mark.parametrize(
@@ -51,10 +58,6 @@ def test_nothing_is_said_of_what_is_right(pictures: Path) -> None:
         ({"model": {"scale": "m"}}, "PRE003 model.scale: classifiers have no scale"),
         ({"model": {"activation": {"kind": "relu", "sections": ["head"]}}}, "PRE003 model.activation.sections"),
         ({"train": {"optimizer": "auto", "lr0": None}}, "PRE003 train.optimizer: auto is Ultralytics' own"),
-        (
-            {"model": {"arch": "test_vit"}, "train": {"resize": {"start": 32, "until": 4}}},
-            "PRE003 train.resize: test",
-        ),
         ({"train": {"batch": 64}}, "PRE007 train.batch: batch 64 is larger than the 8 training images"),
         ({"model": {"pretrained": "gone.pt"}}, "PRE005 model.pretrained"),
     ],
