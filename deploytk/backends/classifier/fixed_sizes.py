@@ -1,4 +1,4 @@
-"""Which of timm's networks hold one image size, as most transformers do: read from timm's source, which is not imported."""
+"""Which of timm's networks hold one image size, as most transformers do: told by its source, which is not imported."""
 
 from __future__ import annotations
 
