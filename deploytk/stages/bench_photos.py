@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from deploytk.data import dataset
+from deploytk.data import classified, dataset
 from deploytk.data.classified import FOLDERS
 from deploytk.data.preparation import decode
 from deploytk.errors import InputError
@@ -47,7 +47,7 @@ class Photos:
 
 
 def images_of(given: Sequence[str]) -> list[Path]:
-    """The image files that files, folders and data.yaml files stand for; of a dataset its split "val".
+    """The image files that files, folders, data.yaml files and manifests stand for; of a dataset its split "val".
 
     A folder with the folders train and val in it is a dataset; any other one stands for all of its images.
 
@@ -60,6 +60,8 @@ def images_of(given: Sequence[str]) -> list[Path]:
             inside = dataset.images_in(_validation_in(path))
         elif path.suffix in (".yaml", ".yml"):
             inside = [sample.image for sample in dataset.read(path).splits["val"]]
+        elif path.suffix == ".csv":
+            inside = [*map(Path, classified.read(path).splits["val"].paths())]
         else:
             inside = [path] if path.is_file() else []
         if not inside:

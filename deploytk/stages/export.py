@@ -61,23 +61,12 @@ def require_target(profile: Profile) -> None:
     target = profile.export.target
     if target not in EXPORTERS:
         raise InputError(plugins.unknown("target", target, EXPORTERS))
-    require_exports(profile)
     if precision_of(profile) not in PRECISIONS[target]:
         known = " or ".join(PRECISIONS[target])
         raise InputError(f"the target {target} has no {precision_of(profile)} model; choose --precision {known}")
     if target == "npu":
         _preset(profile)
     deploy_graph.wanted(profile)
-
-
-def require_exports(profile: Profile) -> None:
-    """Nothing, where the models of the profile's backend can be exported.
-
-    Raises:
-        InputError: they cannot yet.
-    """
-    if not getattr(plugins.load("backends", profile.backend), "EXPORTS", True):
-        raise InputError(f"backend {profile.backend}: its models are trained, but not exported yet")
 
 
 def precision_of(profile: Profile) -> str:

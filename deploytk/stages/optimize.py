@@ -17,7 +17,7 @@ from deploytk.profile import Profile
 from deploytk.report import Report
 from deploytk.stages import bench, deploy_graph
 from deploytk.stages.deployable import IMAGES, Deployable, require_replaceable
-from deploytk.stages.export import PRECISIONS, require_exports, with_overrides
+from deploytk.stages.export import PRECISIONS, with_overrides
 from deploytk.stages.int8 import ABILITIES
 from deploytk.stages.optimize_candidates import Candidate, Wanted
 from deploytk.stages.optimize_choice import Choice, choose
@@ -61,7 +61,6 @@ def optimize(run: RunFolder, profile: Profile, ask: Ask, listen: Listener | None
     """
     began, out = time.monotonic(), (ask.out or run.path / "deploy").absolute()
     require_replaceable(out)
-    require_exports(profile)
     deploy_graph.require_detector(profile, "the folder that optimize writes finds boxes; leave optimize out")
     wanted = wanted_of(ask, profile)
     profile = with_overrides(profile, {("calibration", "name"): ask.calibration} if ask.calibration else {})

@@ -27,5 +27,6 @@ def onnx_from_checkpoint(checkpoint: Path, out: Path, opset: int, imgsz: int | N
     model = checkpoints.rebuild(told)
     network.require(model, told["activation"], told["negative_slope"], str(checkpoint))
     facts = {name: told[name] for name in ("arch", "names", "activation", "negative_slope")}
+    facts |= {name: told[name] for name in ("class_index", "crops") if told.get(name)}
     facts |= {"imgsz": size, "preparation": preparation(checkpoint, size).model_dump(mode="json")}
     onnx_files.write(model.requires_grad_(False), size, out, opset, OUTPUT, facts)

@@ -1,6 +1,6 @@
 """Photos-like scenes of handwritten characters, labelled: something to find, and 136 names for it.
 
-python bench/scenes.py OUT [--data ../shared/data/omniglot_small1] [--scenes 400]    # OUT/data.yaml
+python bench/suites/two_stage/scenes.py OUT [--data ../shared/data/omniglot_small1] [--scenes 400]    # OUT/data.yaml
 
 Each scene is a page of 320x240 pixels with one to six characters of Omniglot (Lake et al. 2015), in several sizes and
 inks. What persons 16 to 20 wrote is in the validation scenes only.
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 
 from deploytk.files import written_whole
 
-sys.path.insert(0, str(Path(__file__).with_name("peers")))
+sys.path.insert(0, str(Path(__file__).parents[2] / "peers"))
 from omniglot import _ARCHIVE, _TRAINED_BY
 
 WIDTH, HEIGHT = 320, 240
