@@ -22,14 +22,16 @@ from omniglot import _ARCHIVE, unpacked
 
 def pills(source: Path, out: Path) -> Path:
     """The photos with a data.yaml whose splits are there."""
-    names = yaml.safe_load((source / "data.yaml").read_text(encoding="utf-8"))["names"]
+    # Prose follows the YAML in that file.
+    told, _, _ = (source / "data.yaml").read_text(encoding="utf-8").partition("\ndescription\n")
+    names = yaml.safe_load(told)["names"]
     if not out.is_dir():
         with written_whole(out) as partial:
             for kind in ("images", "labels"):
                 for split, given in (("train", "test"), ("val", "val")):
                     shutil.copytree(source / kind / given, partial / kind / split)
-            told = {"path": ".", "train": "images/train", "val": "images/val", "names": names}
-            (partial / "data.yaml").write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+            made = {"path": ".", "train": "images/train", "val": "images/val", "names": names}
+            (partial / "data.yaml").write_text(yaml.safe_dump(made, sort_keys=False), encoding="utf-8")
     return out / "data.yaml"
 
 
