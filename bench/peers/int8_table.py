@@ -20,12 +20,12 @@ from int8_ways import MAX_DROP, Way, by_ladder, call, is_kept
 from results import keep, parser
 
 from deploytk.artifact import Artifact, versions_of
+from deploytk.backends.ultralytics import METRIC
 from deploytk.data.preparation import Preparation
 from deploytk.files import size_of
 from deploytk.runtimes import Session
 from deploytk.runtimes.litert import open_session
 from deploytk.stages import ladder
-from deploytk.stages.proof import METRIC
 from deploytk.stages.real_inputs import real_inputs
 from deploytk.stages.run_folder import RunFolder, opened
 

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from deploytk import plugins, worker
+from deploytk.backends.ultralytics import METRIC
 from deploytk.data import dataset, samples
 from deploytk.errors import ParityFailed
 from deploytk.files import written_whole
 from deploytk.recipe import Recipe
 from deploytk.stages.export import export, with_overrides
-from deploytk.stages.proof import METRIC
 from deploytk.stages.run_folder import RunFolder
 
 _HERE = Path(__file__).parent

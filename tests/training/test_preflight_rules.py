@@ -11,7 +11,7 @@ import pytest
 
 from deploytk import plugins, profile_loading
 from deploytk.backends import ultralytics as backend
-from deploytk.profile import Profile
+from deploytk.profile import PART_NAMES, Profile
 from deploytk.report import rule_table
 from deploytk.training.preflight import __main__ as table
 from deploytk.training.preflight import looked_at, quick
@@ -181,8 +181,9 @@ def test_the_estimates_are_near_what_was_measured() -> None:
 @pytest.mark.parametrize("name", sorted(profile_loading.shipped()))
 def test_no_shipped_profile_is_warned_of(name: str, tmp_path: Path) -> None:
     profile = profile_loading.load(name)
-    found = quick(profile, tmp_path, plugins.load("backends", profile.backend))
-    assert [f for f in found if f.rule not in {"PRE020", "PRE021", "PRE022", "PRE023"}] == []
+    for each in [profile] if profile.parts is None else [profile.part(part) for part in PART_NAMES]:
+        found = quick(each, tmp_path, plugins.load("backends", each.backend))
+        assert [f for f in found if f.rule not in {"PRE020", "PRE021", "PRE022", "PRE023"}] == []
 
 
 def test_nothing_heavy_is_imported() -> None:
