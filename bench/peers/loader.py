@@ -27,7 +27,7 @@ from deploytk.artifact import versions_of
 from deploytk.backends.classifier import pictures
 from deploytk.data import classified
 from deploytk.data.preparation import IMAGENET_MEAN, IMAGENET_STD
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.training.loop import batches
 
 ROUNDS, BATCH, AREA = 5, 32, (0.35, 1.0)

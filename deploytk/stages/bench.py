@@ -174,20 +174,27 @@ def _judged(point: Point, artifact: Artifact, machine: Machine) -> Judged:
     return point.measurement(artifact, machine), point.verdict
 
 
-def _report(
+def report_of(
     artifact: Artifact,
     judged: list[Judged],
     points: Sequence[Point],
     budget: Budget,
+    *,
     require: str,
     sections: dict[str, Any],
+    again: str,
+    used: Sequence[Point] | None = None,
 ) -> Report:
+    """The report of measured batch sizes: a row and a verdict for each, and one verdict for all.
+
+    Args:
+        again: the command that measures it on a quiet machine.
+        used: all that was measured, where it is more than `points`: whether the machine was steady meanwhile.
+    """
     rows = [bench_table.row(measurement, verdict, budget) for measurement, verdict in judged]
     throughputs = bench_table.throughputs([p for p in points if p.samples])
-    found = bench_table.overall(judged, rows, budget, require, throughputs["tied"])
-    verdict = _within_size(artifact, budget, found)
-    again = f"deploytk bench {artifact.path} --time-limit {_QUIET_S:g}"
-    steady = stability([p.used for p in points], command=again)
+    verdict = bench_table.overall(judged, rows, budget, require, throughputs["tied"])
+    steady = stability([p.used for p in (points if used is None else used)], command=again)
     details = next((m.details for m, _ in judged if m.details), {})
     return Report(
         command="bench",
@@ -216,6 +223,24 @@ def _report(
     )
 
 
+def _report(
+    artifact: Artifact,
+    judged: list[Judged],
+    points: Sequence[Point],
+    budget: Budget,
+    require: str,
+    sections: dict[str, Any],
+) -> Report:
+    again = f"deploytk bench {artifact.path} --time-limit {_QUIET_S:g}"
+    report = report_of(artifact, judged, points, budget, require=require, sections=sections, again=again)
+    return with_verdict(report, within_size(size_of(artifact.path), "The file has", budget, report.verdict))
+
+
+def with_verdict(report: Report, verdict: Verdict) -> Report:
+    """`report` with another verdict, whose exit code becomes its own."""
+    return replace(report, verdict=verdict, exit_code=verdict.exit_code)
+
+
 def findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
     """A warning where the machine was not quiet."""
     if not steady["sentence"]:
@@ -224,10 +249,10 @@ def findings(steady: Mapping[str, Any]) -> tuple[Finding, ...]:
     return (Finding(rule="BEN001", severity="warning", where="bench", message=steady["sentence"], fix=fix),)
 
 
-def _within_size(artifact: Artifact, budget: Budget, verdict: Verdict) -> Verdict:
-    """`verdict`, or a failure where the file is larger than the budget allows."""
-    size_mb = size_of(artifact.path) / 1e6
+def within_size(size_bytes: int, what: str, budget: Budget, verdict: Verdict) -> Verdict:
+    """`verdict`, or a failure where that is more than the budget allows; `what` is "The file has"."""
+    size_mb = size_bytes / 1e6
     if budget.max_size_mb is None or size_mb <= budget.max_size_mb:
         return verdict
-    reason = f"The file has {size_mb:.3g} MB, over the budget of {budget.max_size_mb:g} MB."
+    reason = f"{what} {size_mb:.3g} MB, over the budget of {budget.max_size_mb:g} MB."
     return Verdict(status="fail", reasons=(reason, *verdict.reasons))

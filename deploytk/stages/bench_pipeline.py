@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,11 +21,9 @@ from deploytk.pipelines import description as descriptions
 from deploytk.pipelines import lineage
 from deploytk.pipelines.description import Described
 from deploytk.report import Report
-from deploytk.stages import bench_table
-from deploytk.stages.bench import CLOSED_LOOP, findings, nothing_left_of_bad_input
+from deploytk.stages.bench import nothing_left_of_bad_input, report_of, with_verdict, within_size
 from deploytk.stages.bench_pipeline_rows import crop_row, measured, where_it_goes
 from deploytk.stages.bench_point import Point
-from deploytk.stages.bench_stability import stability
 from deploytk.stages.bench_sweep import swept
 from deploytk.stages.bench_threads import measured_threads
 from deploytk.worker import Listener
@@ -153,43 +151,29 @@ def _report(
 ) -> Report:
     machine = Machine.this()
     judged = [(p.measurement(artifact, machine), p.verdict or Verdict(status="inconclusive")) for p in points]
-    rows = [bench_table.row(measurement, verdict, budget) for measurement, verdict in judged]
-    throughputs = bench_table.throughputs([p for p in points if p.samples])
-    found = bench_table.overall(judged, rows, budget, asked.require, throughputs["tied"])
-    verdict = _with_numbers(_within_size(described, budget, found), forced, asked)
-    again = f"deploytk bench {described.path.parent} --boundary end_to_end --images ... --time-limit 300"
-    steady = stability([p.used for p in (*points, *forced)], command=again)
+    report = report_of(
+        artifact,
+        judged,
+        points,
+        budget,
+        require=asked.require,
+        sections=sections,
+        again=f"deploytk bench {described.path.parent} --boundary end_to_end --images ... --time-limit 300",
+        used=(*points, *forced),
+    )
+    sized = within_size(described.size_bytes, "The two models have", budget, report.verdict)
     details = next((m.details for m, _ in judged if m.details), {})
-    return Report(
-        command="bench",
+    pipeline = {
+        "decides": asked.crops is not None,
+        "crops": [crop_row(p, budget) for p in forced],
+        "stages": where_it_goes(points),
+        **{k: details[k] for k in ("crops_per_image", "boxes_per_image", "note") if k in details},
+    }
+    return replace(
+        with_verdict(report, _with_numbers(sized, forced, asked)),
         title=described.path.parent.absolute().name,
-        verdict=verdict,
-        exit_code=verdict.exit_code,
-        artifact=artifact,
         chain=(*lineage.models_of(described), artifact),
-        findings=findings(steady),
-        measurements=tuple(m for m, _ in judged),
-        budget=budget,
-        machine=machine,
-        versions=details.get("versions", {}),
-        sections={
-            "bench": {
-                "rows": rows,
-                "best_batch": bench_table.best_batch(rows),
-                **throughputs,
-                "inputs": details.get("inputs", ""),
-                "boundary": budget.boundary,
-                "arrival": CLOSED_LOOP,
-                "stability": steady,
-                **sections,
-            },
-            "pipeline": {
-                "decides": asked.crops is not None,
-                "crops": [crop_row(p, budget) for p in forced],
-                "stages": where_it_goes(points),
-                **{k: details[k] for k in ("crops_per_image", "boxes_per_image", "note") if k in details},
-            },
-        },
+        sections={**report.sections, "pipeline": pipeline},
     )
 
 
@@ -201,12 +185,3 @@ def _with_numbers(verdict: Verdict, forced: Sequence[Point], asked: Asked) -> Ve
         found = {p.verdict.status for p in forced if p.verdict} | {status}
         status = "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
     return Verdict(status=status, reasons=(*verdict.reasons, *told))
-
-
-def _within_size(described: Described, budget: Budget, verdict: Verdict) -> Verdict:
-    """`verdict`, or a failure where both models together are larger than the budget allows."""
-    size_mb = described.size_bytes / 1e6
-    if budget.max_size_mb is None or size_mb <= budget.max_size_mb:
-        return verdict
-    reason = f"The two models have {size_mb:.3g} MB, over the budget of {budget.max_size_mb:g} MB."
-    return Verdict(status="fail", reasons=(reason, *verdict.reasons))

@@ -159,14 +159,27 @@ def _samples(described: Described, data: Path, split: str) -> tuple[Sequence[Sam
     if not found.splits.get(split):
         known = ", ".join(name for name, samples in found.splits.items() if samples)
         raise InputError(f"{data}: there is no split {split!r}; it has {known}")
-    labels = set(described.description.classifier.labels)
-    foreign = [name for name in found.classes if name not in labels]
+    foreign = _foreign_among(described, found.classes)
     if foreign:
         raise InputError(
             f"{data}: its classes must be names that the classifier gives; {len(foreign)} of {len(found.classes)} are "
             f"none of them (first: {foreign[0]!r})"
         )
     return found.splits[split], found.classes
+
+
+def foreign_names(described: Described, data: Path) -> list[str]:
+    """The names of a dataset's classes that the classifier does not give.
+
+    Raises:
+        InputError: no such dataset, or it is wrong.
+    """
+    return _foreign_among(described, dataset.read(data).classes)
+
+
+def _foreign_among(described: Described, classes: Sequence[str]) -> list[str]:
+    known = set(described.description.classifier.labels)
+    return [name for name in classes if name not in known]
 
 
 def _truth(sample: Sample, classes: Sequence[str], height: int, width: int) -> Truth:

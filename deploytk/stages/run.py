@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,12 @@ from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Status, Verdict
 from deploytk.errors import EXIT_PASS
-from deploytk.files import sha256_of, write_json
+from deploytk.files import sha256_of
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Report
-from deploytk.report.loading import report_from
 from deploytk.runtimes import gpu
+from deploytk.stages import kept
 from deploytk.stages.bench import bench
 from deploytk.stages.export import export, require_target
 from deploytk.stages.real_inputs import real_inputs
@@ -74,36 +73,30 @@ def _bench(
     }
     machine = Machine.this()
     key = stage_key("bench", [model.sha256], {**settings, "machine": [machine.cpu, machine.cores]}, model.versions)
-    kept = _kept(out / "bench.json", key)
-    if kept is not None:
-        say(f"bench {model.path.name}: unchanged, not measured again")
-        return kept
-    say(f"bench {model.path.name}: batches {profile.bench.batches}")
-    report = bench(
-        model.path,
-        budget=profile.budget,
-        batches=parse_batches(profile.bench.batches),
-        may_go_between=may_go_between(profile.bench.batches),
-        runtime=None,
-        threads=profile.bench.threads,
-        time_limit_s=profile.bench.time_limit_s,
-        require=profile.bench.require,
-        feeds=feeds,
-        end_to_end={"images": [str(profile.data.path)]} if profile.budget.boundary == "end_to_end" else None,
-        out=out,
-        listen=listen,
+
+    def measured() -> Report:
+        say(f"bench {model.path.name}: batches {profile.bench.batches}")
+        return bench(
+            model.path,
+            budget=profile.budget,
+            batches=parse_batches(profile.bench.batches),
+            may_go_between=may_go_between(profile.bench.batches),
+            runtime=None,
+            threads=profile.bench.threads,
+            time_limit_s=profile.bench.time_limit_s,
+            require=profile.bench.require,
+            feeds=feeds,
+            end_to_end={"images": [str(profile.data.path)]} if profile.budget.boundary == "end_to_end" else None,
+            out=out,
+            listen=listen,
+        )
+
+    return kept.once(
+        out / "bench.json",
+        key,
+        measured,
+        unchanged=lambda: say(f"bench {model.path.name}: unchanged, not measured again"),
     )
-    write_json(out / "bench.json", {"key": key, "report": report.as_dict()})
-    return report
-
-
-def _kept(path: Path, key: str) -> Report | None:
-    """The bench report kept at `path` under `key`."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        return report_from(kept["report"]) if kept["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _merged(profile: Profile, trained: Report, exported: Report, benches: list[Report]) -> Report:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from deploytk import plugins
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
 from deploytk.budget import Status, Verdict
-from deploytk.errors import EXIT_PASS, InputError
-from deploytk.files import write_json
+from deploytk.errors import EXIT_PASS
 from deploytk.measurement import Machine
+from deploytk.pipelines import description as descriptions
 from deploytk.profile import PART_NAMES, Profile
 from deploytk.report import Finding, Report
-from deploytk.report.loading import report_from
-from deploytk.stages import bench_pipeline, export_pipeline, train_parts
+from deploytk.stages import bench_pipeline, export_pipeline, kept, train_parts
 from deploytk.stages.bench_pipeline import Asked
-from deploytk.stages.evaluate import Against, evaluate
+from deploytk.stages.evaluate import Against, evaluate, foreign_names
 from deploytk.stages.train_begin import How
 from deploytk.stages.train_parts import Listeners, nobody
 from deploytk.worker import Listener
@@ -48,34 +47,51 @@ def run(
     exported = export_pipeline.export(out, profile, listen)
     if exported.artifact is None:
         return _merged(profile, trained, exported, [])
-    say("evaluate: the whole, beside torch")
-    judged = [_evaluated(profile, out, exported.artifact, listen)]
-    say(f"bench: batches {profile.bench.batches}")
-    judged.append(_benched(profile, out, exported.artifact, listen))
+    judged = [of(profile, out, exported, exported.artifact, say, listen) for of in (_evaluated, _benched)]
     return _merged(profile, trained, exported, judged)
 
 
-def _evaluated(profile: Profile, out: Path, made: Artifact, listen: Listener | None) -> Report:
+def _evaluated(
+    profile: Profile, out: Path, exported: Report, made: Artifact, say: Say, listen: Listener | None
+) -> Report:
     """The accuracy of the whole on the detector's images, beside the trained models."""
-    data = profile.part("detector").data.path
-    settings = {"data": str(data), "allowed": profile.budget.max_accuracy_drop}
+    data, allowed = _images(profile), profile.budget.max_accuracy_drop
+    foreign = foreign_names(descriptions.read(made.path), data)
+    if foreign:
+        return _not_comparable(profile, made, data, foreign)
+    against = Against(detector=out / "detector", classifier=out / "classifier")
 
     def measured() -> Report:
-        against = Against(detector=out / "detector", classifier=out / "classifier")
-        try:
-            return evaluate(
-                made.path, Path(str(data)), against=against, max_drop=profile.budget.max_accuracy_drop, listen=listen
-            )
-        except InputError as error:
-            return _not_comparable(profile, made, error)
+        say("evaluate: the whole, beside torch")
+        return evaluate(made.path, data, against=against, max_drop=allowed, listen=listen)
 
-    return _once(out / "evaluate.json", "evaluate", made, settings, measured)
+    return kept.once(
+        out / "evaluate.json",
+        _key("evaluate", profile, exported, made, {"allowed": allowed}),
+        measured,
+        unchanged=lambda: say("evaluate: unchanged, not measured again"),
+    )
 
 
-def _not_comparable(profile: Profile, made: Artifact, error: InputError) -> Report:
+def _images(profile: Profile) -> Path:
+    """The dataset of the detector, whose validation images the whole is looked at on."""
+    return Path(str(profile.part("detector").data.path))
+
+
+def _key(stage: str, profile: Profile, exported: Report, made: Artifact, settings: dict[str, Any]) -> str:
+    detector = profile.part("detector")
+    images = plugins.load("backends", detector.backend).data_fingerprint(detector)
+    return stage_key(stage, [made.sha256, images], settings, exported.versions)
+
+
+def _not_comparable(profile: Profile, made: Artifact, data: Path, foreign: Sequence[str]) -> Report:
     """Where the detector's labels are not the classifier's names, each model was judged by its own data only."""
-    message = f"how right the whole is was not measured: {error.message}"
-    finding = Finding(rule="PIP001", severity="warning", where="pipeline", message=message)
+    message = (
+        f"how right the whole is was not measured: the labels of {data} are not the classifier's names "
+        f"({len(foreign)} are none of them, the first {foreign[0]!r})"
+    )
+    fix = "label the detector's images with the names that the classifier gives"
+    finding = Finding(rule="PIP001", severity="warning", where="pipeline", message=message, fix=fix)
     return Report(
         command="evaluate",
         title=profile.name,
@@ -86,46 +102,31 @@ def _not_comparable(profile: Profile, made: Artifact, error: InputError) -> Repo
     )
 
 
-def _benched(profile: Profile, out: Path, made: Artifact, listen: Listener | None) -> Report:
-    machine = Machine.this()
-    settings = {
-        "bench": profile.bench.model_dump(),
-        "budget": profile.budget.model_dump(),
-        "images": str(profile.part("detector").data.path),
-        "machine": [machine.cpu, machine.cores],
-    }
-    folder = out / "bench" / "pipeline"
+def _benched(
+    profile: Profile, out: Path, exported: Report, made: Artifact, say: Say, listen: Listener | None
+) -> Report:
+    machine, folder = Machine.this(), out / "bench" / "pipeline"
+    budget = profile.budget.model_copy(update={"boundary": "end_to_end"})
+    settings = {"bench": profile.bench.model_dump(), "budget": budget.model_dump()}
     asked = Asked(
-        images=[str(profile.part("detector").data.path)],
+        images=[str(_images(profile))],
         batches=parse_batches(profile.bench.batches),
         may_go_between=may_go_between(profile.bench.batches),
         threads=profile.bench.threads,
         time_limit_s=profile.bench.time_limit_s,
         require=profile.bench.require,
     )
-    budget = profile.budget.model_copy(update={"boundary": "end_to_end"})
-    return _once(
+
+    def measured() -> Report:
+        say(f"bench: batches {profile.bench.batches}")
+        return bench_pipeline.bench(made.path, asked, budget=budget, out=folder, listen=listen)
+
+    return kept.once(
         folder / "bench.json",
-        "bench",
-        made,
-        settings,
-        lambda: bench_pipeline.bench(made.path, asked, budget=budget, out=folder, listen=listen),
+        _key("bench", profile, exported, made, {**settings, "machine": [machine.cpu, machine.cores]}),
+        measured,
+        unchanged=lambda: say("bench: unchanged, not measured again"),
     )
-
-
-def _once(kept: Path, stage: str, made: Artifact, settings: dict[str, Any], measured: Callable[[], Report]) -> Report:
-    """The report kept under the same key, or a new one, kept."""
-    key = stage_key(stage, [made.sha256], settings, made.versions)
-    try:
-        told = json.loads(kept.read_text(encoding="utf-8"))
-        if told["key"] == key:
-            return report_from(told["report"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    report = measured()
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    write_json(kept, {"key": key, "report": report.as_dict()})
-    return report
 
 
 def _merged(profile: Profile, trained: Report, exported: Report, judged: list[Report]) -> Report:

@@ -9,7 +9,8 @@ from deploytk import plugins, worker
 from deploytk.budget import Verdict
 from deploytk.errors import EXIT_INPUT, EXIT_PASS
 from deploytk.measurement import Machine
-from deploytk.profile import Profile, Resize
+from deploytk.profile import Profile
+from deploytk.profile_training import Resize
 from deploytk.report import Finding, Report
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import preflight, train

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from deploytk.profile import Guard
+from deploytk.profile_training import Guard
 from deploytk.training.shelf import Entry
 
 #: Below this a metric has learned too little for "half of the best" to mean anything: 0.02 and 0.01 are the same.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from deploytk.profile import Milestone, PhaseRule
+from deploytk.profile_training import Milestone, PhaseRule
 from deploytk.training import events
 from deploytk.training.guard import Facts
 from deploytk.training.shelf import Entry

@@ -10,7 +10,7 @@ from typing import Any
 
 from deploytk.errors import InputError
 from deploytk.files import plain, write_json, written_whole
-from deploytk.profile import Keep
+from deploytk.profile_training import Keep
 
 
 @dataclass(frozen=True, kw_only=True)

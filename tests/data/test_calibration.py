@@ -19,7 +19,8 @@ from deploytk.data.calibration import CalibrationSet
 from deploytk.data.preparation import Preparation
 from deploytk.errors import InputError
 from deploytk.profile import Calibration as Wanted
-from deploytk.profile import Data, Profile, Train
+from deploytk.profile import Data, Profile
+from deploytk.profile_training import Train
 
 pytest.importorskip("cv2", reason="OpenCV is not installed")
 

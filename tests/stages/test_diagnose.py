@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from deploytk import profile_loading
 from deploytk.errors import InputError
-from deploytk.profile import Profile, Train
+from deploytk.profile import Profile
+from deploytk.profile_training import Train
 from deploytk.report import Report, render
 from deploytk.stages.diagnose import diagnose
 from deploytk.stages.run_folder import RunFolder

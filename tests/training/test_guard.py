@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploytk.profile import Guard
+from deploytk.profile_training import Guard
 from deploytk.training import guard
 from deploytk.training.guard import Facts, Trouble
 from deploytk.training.shelf import Entry

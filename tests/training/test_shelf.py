@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploytk.errors import InputError
-from deploytk.profile import Keep
+from deploytk.profile_training import Keep
 from deploytk.training.shelf import Entry, Shelf
 
 

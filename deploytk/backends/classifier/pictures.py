@@ -15,7 +15,7 @@ from deploytk.data.classified import Picture
 from deploytk.data.images import FAULTS, FORMATS, why
 from deploytk.data.preparation import IMAGENET_MEAN, IMAGENET_STD, Preparation
 from deploytk.errors import InputError
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.training.loop.batches import Key
 
 Batch = tuple[torch.Tensor, torch.Tensor]

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from deploytk.profile import Profile, Train
+from deploytk.profile import Profile
+from deploytk.profile_training import Train
 from deploytk.training.diagnosis.values import Curves
 
 #: What of foreign settings a profile has too.

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from deploytk.profile import Ema
+from deploytk.profile_training import Ema
 
 
 def decay_after(ema: Ema | None, updates: int) -> float:

@@ -14,7 +14,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from deploytk import usage
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.training.loop import batches, devices
 from deploytk.training.loop.batches import Key
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from deploytk.errors import InputError
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.training.segments import Segment
 
 #: Where the profile leaves lr0 out.

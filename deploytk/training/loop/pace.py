@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deploytk import usage
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.report import Finding
 from deploytk.training.shelf import Entry
 

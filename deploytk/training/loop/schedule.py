@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 
 
 def share(train: Train, epoch: float, total: int) -> float:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from deploytk.plugins import suggestion
-from deploytk.profile import Data, Train
+from deploytk.profile import Data
+from deploytk.profile_training import Train
 from deploytk.training.preflight.context import Context
 from deploytk.training.segments import smaller_batch
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deploytk import plugins
-from deploytk.profile import Profile, Track
+from deploytk.profile import Profile
+from deploytk.profile_training import Track
 from deploytk.report import Finding
 from deploytk.training import events, story
 from deploytk.training.state import Folder

@@ -14,7 +14,7 @@ from deploytk.backends.classifier import pictures
 from deploytk.data.classified import AROUND, Cut, Picture
 from deploytk.data.crops import Crops
 from deploytk.errors import InputError
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ import pytest
 from deploytk.backends import ultralytics as backend
 from deploytk.backends.ultralytics import checks
 from deploytk.errors import MissingDependency
-from deploytk.profile import Profile, Train
+from deploytk.profile import Profile
+from deploytk.profile_training import Train
 from deploytk.stages.train import train
 
 NETWORKS = "deploytk.backends.ultralytics.network"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from deploytk import usage
-from deploytk.profile import Train
+from deploytk.profile_training import Train
 from deploytk.training.loop import pace
 from deploytk.training.shelf import Entry
 

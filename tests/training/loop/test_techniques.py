@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
-from deploytk.profile import Ema, Train  # noqa: E402
+from deploytk.profile_training import Ema, Train  # noqa: E402
 from deploytk.training.loop import batches, optimizers, rdrop, schedule  # noqa: E402
 from deploytk.training.loop.ema import Average, decay_after  # noqa: E402
 from deploytk.training.segments import Segment  # noqa: E402
