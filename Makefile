@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := yolo,classifier,npu,openvino,tensorrt,data,ray,tensorboard,dev
+EXTRAS := yolo,classifier,npu,openvino,tensorrt,data,ray,text,text-openvino,tensorboard,dev
 STAMP := $(VENV)/.installed
 OUT ?= runs/demo
 

@@ -13,7 +13,12 @@ from deploytk.errors import InputError, MissingDependency
 
 #: name -> module; other packages add theirs through the entry points `deploytk.backends`, `.targets`, `.runtimes`.
 TABLES: dict[str, dict[str, str]] = {
-    "backends": {"ultralytics": "deploytk.backends.ultralytics", "classifier": "deploytk.backends.classifier"},
+    "backends": {
+        "ultralytics": "deploytk.backends.ultralytics",
+        "classifier": "deploytk.backends.classifier",
+        "seq2seq": "deploytk.backends.seq2seq",
+        "causal_lm": "deploytk.backends.causal_lm",
+    },
     "targets": {
         "onnx": "deploytk.targets.onnx",
         "openvino": "deploytk.targets.openvino",
@@ -59,6 +64,15 @@ EXTRAS = {
     "tensorrt_rtx": "tensorrt",
     "tensorboardX": "tensorboard",
     "mlflow": "mlflow",
+    "transformers": "text",
+    "accelerate": "text",
+    "peft": "text",
+    "bitsandbytes": "text",
+    "optimum": "text",
+    "rouge_score": "text",
+    "httpx": "text",
+    "tenacity": "text",
+    "sklearn": "text",
 }
 
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from deploytk.batches import parse_batches
 from deploytk.budget import Budget
 from deploytk.errors import InputError
+from deploytk.profile_text import Text
 from deploytk.profile_training import Guard, Keep, Limits, Milestone, PhaseRule, Track, Train
 from deploytk.strict_yaml import Strict
 
@@ -24,7 +25,11 @@ _PATHS = (
     ("model", "pretrained"),
     ("export", "tensorrt", "timing_cache"),
 )
-PATH_FIELDS = (*_PATHS, *(("parts", part, *path) for part in ("detector", "classifier") for path in _PATHS))
+PATH_FIELDS = (
+    *_PATHS,
+    ("text", "folder"),
+    *(("parts", part, *path) for part in ("detector", "classifier") for path in _PATHS),
+)
 
 
 def readable_batches(batches: str) -> str:
@@ -214,6 +219,8 @@ class Pipeline(Strict):
 #: The backend of a profile that has parts.
 TWO_STAGE = "two-stage"
 PART_NAMES = ("detector", "classifier")
+#: The backends of a profile that has `text`.
+TEXT_BACKENDS = ("seq2seq", "causal_lm")
 #: What a part takes from the profile around it where it does not say otherwise.
 COMMON = tuple(name for name in OneModel.model_fields if name != "backend")
 
@@ -232,6 +239,7 @@ class Profile(OneModel, Named):  # in this order the names come first where a pr
     """Everything deploytk needs to take one model, or a pipeline of two, from training to a verdict."""
 
     backend: str = "ultralytics"
+    text: Text | None = None
     bench: Bench = Bench()
     budget: Budget = Budget()
     parts: Parts | None = None
@@ -250,6 +258,12 @@ class Profile(OneModel, Named):  # in this order the names come first where a pr
     def _two_stage_has_parts(self) -> Profile:
         if (self.backend == TWO_STAGE) != (self.parts is not None):
             raise ValueError(f"backend: {TWO_STAGE} and parts: {{detector, classifier}} go together")
+        return self
+
+    @model_validator(mode="after")
+    def _text_backends_have_text(self) -> Profile:
+        if (self.backend in TEXT_BACKENDS) != (self.text is not None):
+            raise ValueError(f"backend: {' or '.join(TEXT_BACKENDS)} and text: {{config, ...}} go together")
         return self
 
     def part(self, name: str) -> Profile:

@@ -1,0 +1,170 @@
+"""Answers of a text model, with the time of every token; one way through for torch, ONNX Runtime and OpenVINO.
+
+All three are generated with by transformers' own `generate`: ONNX Runtime's and OpenVINO's models come from optimum.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from deploytk.errors import InputError
+from deploytk.plugins import import_or_explain
+from deploytk.profile_text import SOURCE
+from deploytk.text import description as descriptions
+from deploytk.text.description import Described, Description
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """The answers to one batch of texts, and when each token was there."""
+
+    texts: tuple[str, ...]
+    prompt_tokens: tuple[int, ...]  # of each text, padding apart
+    answer_tokens: tuple[int, ...]  # of each text, up to and with its end
+    first_s: float  # from the texts to the first token of each: tokenizing and prefill
+    steps_s: tuple[float, ...]  # each further step of the batch
+    total_s: float  # from the texts to the answers as strings
+
+    @property
+    def decode_s(self) -> float:
+        """The time of all steps after the first."""
+        return sum(self.steps_s)
+
+
+class TextModel:
+    """A text model that is loaded: texts in, answers out."""
+
+    def __init__(self, model: Any, tokenizer: Any, described: Description) -> None:
+        """Wrap a model of transformers or optimum and its tokenizer (`opened` loads them from a folder)."""
+        self.model, self.tokenizer, self.described = model, tokenizer, described
+        # A decoder alone goes on with the last token of its prompt: padding must stand before it.
+        tokenizer.padding_side = "left" if described.task == "causal_lm" else "right"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+
+    def encoded(self, texts: Sequence[str]) -> Any:
+        """The prompts of texts as padded tensors (batch, tokens) of int64."""
+        prompts = [self.described.prompt.replace(SOURCE, text) for text in texts]
+        found = self.tokenizer(
+            prompts, return_tensors="pt", padding=True, truncation=True, max_length=self.described.max_source
+        )
+        found.pop("token_type_ids", None)  # tokenizers made for BERT add them; none of these models takes them
+        return found.to(self.model.device)
+
+    def generate(self, texts: Sequence[str], *, exactly: int | None = None) -> Generated:
+        """The answers to a batch of texts.
+
+        Args:
+            exactly: so many tokens for each text, whether it has ended or not: to measure equal work.
+        """
+        import torch
+        from transformers import StoppingCriteriaList
+
+        said, times = self.described, []
+
+        def note(_ids: Any, _scores: Any, **_more: Any) -> Any:
+            times.append(time.perf_counter())
+            return torch.zeros(len(texts) * said.beams, dtype=torch.bool, device=_ids.device)
+
+        tokens = exactly or said.max_target
+        began = time.perf_counter()
+        feeds = self.encoded(texts)
+        with torch.inference_mode():
+            found = self.model.generate(
+                **feeds,
+                max_new_tokens=tokens,
+                min_new_tokens=exactly,
+                num_beams=said.beams,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                stopping_criteria=StoppingCriteriaList([note]),
+            )
+        answers = self._answers(found, feeds["input_ids"].shape[1])
+        told = tuple(text.strip() for text in self.tokenizer.batch_decode(answers, skip_special_tokens=True))
+        ended = time.perf_counter()
+        return Generated(
+            texts=told,
+            prompt_tokens=tuple(int(n) for n in feeds["attention_mask"].sum(dim=1)),
+            answer_tokens=tuple(self._length(row) for row in answers.tolist()),
+            first_s=times[0] - began,
+            steps_s=tuple(later - earlier for earlier, later in pairwise(times)),
+            total_s=ended - began,
+        )
+
+    def answers(self, texts: Sequence[str], batch: int = 8) -> Iterator[str]:
+        """The answer to each text, `batch` of them at a time, in their order."""
+        for at in range(0, len(texts), batch):
+            yield from self.generate(texts[at : at + batch]).texts
+
+    def _answers(self, found: Any, prompt: int) -> Any:
+        """The tokens of the answers alone: a decoder repeats its prompt, an encoder-decoder its start token."""
+        return found[:, prompt:] if self.described.task == "causal_lm" else found[:, 1:]
+
+    def _length(self, row: list[int]) -> int:
+        """How many tokens of a row are an answer: up to and with the end, or all but the padding."""
+        ends = {self.tokenizer.eos_token_id, getattr(self.model.generation_config, "eos_token_id", None)}
+        at = next((i for i, token in enumerate(row) if token in ends), None)
+        return len(row) if at is None else at + 1
+
+
+def opened(path: Path, *, threads: int | None = None, device: str = "cpu") -> TextModel:
+    """The text model in a folder, loaded.
+
+    Args:
+        threads: of a model's runtime; its own choice by default.
+        device: of torch; ONNX Runtime and OpenVINO run on the CPU.
+
+    Raises:
+        InputError: no text model, or files that do not load.
+        MissingDependency: a library is not installed.
+    """
+    found = descriptions.read(path)
+    transformers = import_or_explain("transformers")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(found.folder)
+        loaded = _LOADERS[found.description.runtime](found, threads, device)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{found.folder}: the model does not load: {error}") from error
+    return TextModel(loaded, tokenizer, found.description)
+
+
+def _torch(found: Described, threads: int | None, device: str) -> Any:
+    import torch
+    import transformers
+
+    if threads:
+        torch.set_num_threads(threads)
+    kind = {"seq2seq": "AutoModelForSeq2SeqLM", "causal_lm": "AutoModelForCausalLM"}[found.description.task]
+    base = found.description.base
+    model = getattr(transformers, kind).from_pretrained(base or found.folder)
+    if base:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(found.folder))
+    return model.to(device).eval()
+
+
+def _onnx(found: Described, threads: int | None, _device: str) -> Any:
+    onnxruntime = import_or_explain("optimum.onnxruntime")
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    if threads:
+        options.intra_op_num_threads = threads
+    kind = {"seq2seq": "ORTModelForSeq2SeqLM", "causal_lm": "ORTModelForCausalLM"}[found.description.task]
+    return getattr(onnxruntime, kind).from_pretrained(found.folder, session_options=options, use_io_binding=False)
+
+
+def _openvino(found: Described, threads: int | None, _device: str) -> Any:
+    intel = import_or_explain("optimum.intel")
+    kind = {"seq2seq": "OVModelForSeq2SeqLM", "causal_lm": "OVModelForCausalLM"}[found.description.task]
+    options = {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
+    return getattr(intel, kind).from_pretrained(found.folder, ov_config=options)
+
+
+_LOADERS = {"torch": _torch, "onnx": _onnx, "openvino": _openvino}
