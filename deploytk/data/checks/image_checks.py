@@ -9,8 +9,8 @@ import hashlib
 import importlib
 import io
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from deploytk.data.checks import jpeg_bytes, likeness
+from deploytk.data.checks.jpeg_bytes import Headers
 from deploytk.data.checks.rules import (
     Corrupt,
     Empty,
@@ -118,17 +119,30 @@ def _sha256(data: bytes) -> bytes:
 
 def look(image: Path, *, deep: bool = False) -> Looked:
     """What stands in the file `image`; `deep`: decoded to its end, and with what it looks like."""
+    return look_at_all([image], deep=deep)[0]
+
+
+def look_at_all(images: Iterable[Path], *, deep: bool = False) -> list[Looked]:
+    """What stands in each file. What they look like is told for all at once, several times as fast as one by one."""
+    seen = [_looked(image, deep) for image in images]
+    prints = iter(likeness.prints_of([picture for _, picture in seen if picture is not None]))
+    return [found if picture is None else replace(found, print=next(prints)) for found, picture in seen]
+
+
+def _looked(image: Path, deep: bool) -> tuple[Looked, np.ndarray | None]:
+    """(what stands in a file, the small grey picture of it)."""
     try:
-        data = image.read_bytes()
+        with image.open("rb", buffering=0) as stream:
+            data = stream.read()
     except FileNotFoundError:
-        return _wrong(image, Missing, "is not there")
+        return _wrong(image, Missing, "is not there"), None
     except OSError as error:
-        return _wrong(image, Missing, f"cannot be opened ({error.strerror})")
+        return _wrong(image, Missing, f"cannot be opened ({error.strerror})"), None
     if not data:
-        return _wrong(image, Empty, "0 bytes")
+        return _wrong(image, Empty, "0 bytes"), None
     kind = kind_of(data)
     if not kind:
-        return _wrong(image, NoImage, _impostor(data))
+        return _wrong(image, NoImage, _impostor(data)), None
     return _look_at(image, data, kind, deep)
 
 
@@ -139,19 +153,18 @@ def kind_of(data: bytes) -> str:
     return next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), "")
 
 
-def _look_at(image: Path, data: bytes, kind: str, deep: bool) -> Looked:
-    ended = _ended(image, data, kind)
-    size, said = _header(image, data)
+def _look_at(image: Path, data: bytes, kind: str, deep: bool) -> tuple[Looked, np.ndarray | None]:
+    told = jpeg_bytes.headers(data) if kind == "JPEG" else None
+    ended = _ended(image, data, kind, told)
+    size, said = _header(image, data, told)
     if ended:  # whatever else is wrong comes from that
         said = [problem for problem in said if not problem.is_error]
     found = [*_named(image, kind), *ended, *said]
-    usable = not any(problem.is_error for problem in found)
-    seen = b""
-    if deep and usable:
-        seen, said = _decoded(image, data, kind)
+    picture = None
+    if deep and not any(problem.is_error for problem in found):
+        picture, said = _decoded(image, data, kind)
         found += said
-    digest = digest_of()(data)
-    return Looked(image=image, problems=tuple(found), digest=digest, size=size, kind=kind, print=seen)
+    return Looked(image=image, problems=tuple(found), digest=digest_of()(data), size=size, kind=kind), picture
 
 
 def _wrong(image: Path, rule: type[Rule], said: str) -> Looked:
@@ -177,15 +190,21 @@ def _named(image: Path, kind: str) -> list[Problem]:
     return [Problem(rule=Suffix, file=image, said=f"a {kind} named {image.suffix}")]
 
 
-def _ended(image: Path, data: bytes, kind: str) -> list[Problem]:
+def _ended(image: Path, data: bytes, kind: str, told: Headers | None) -> list[Problem]:
     """Whether the file goes on to its end, and has no hole before it."""
-    ends = {"JPEG": jpeg_bytes.ends, "PNG": _png_ends, "WEBP": _webp_ends}.get(kind)
-    if ends is not None and not ends(data):
+    if not _ends(data, kind, told):
         return [Problem(rule=Truncated, file=image, said=f"cut off: no end marker in its {len(data):,} bytes")]
-    hole = jpeg_bytes.hole(data) if kind == "JPEG" else None
+    hole = jpeg_bytes.hole(data, told) if told else None
     if hole is None:
         return []
     return [Problem(rule=Hole, file=image, said=f"{hole[1]:,} bytes from {hole[0]:,} on are zeros")]
+
+
+def _ends(data: bytes, kind: str, told: Headers | None) -> bool:
+    if kind == "JPEG":
+        return jpeg_bytes.ends(data, told)
+    ends = {"PNG": _png_ends, "WEBP": _webp_ends}.get(kind)
+    return ends is None or ends(data)
 
 
 def _png_ends(data: bytes) -> bool:
@@ -196,10 +215,10 @@ def _webp_ends(data: bytes) -> bool:
     return len(data) >= int(struct.unpack("<I", data[4:8])[0]) + 8
 
 
-def _header(image: Path, data: bytes) -> tuple[tuple[int, int] | None, list[Problem]]:
+def _header(image: Path, data: bytes, told: Headers | None) -> tuple[tuple[int, int] | None, list[Problem]]:
     """Width and height as the picture is shown, and what the header says that is wrong."""
     try:
-        width, height, turned, sideways = _usual_jpeg(data) or _opened(data)
+        width, height, turned, sideways = _usual_jpeg(told) or _opened(data)
     except FAULTS as error:
         return None, [Problem(rule=Header, file=image, said=f"the header cannot be read: {why(error)}")]
     found = []
@@ -218,9 +237,8 @@ def _opened(data: bytes) -> tuple[int, int, int, bool]:
         return *opened.size, turned, turned in _SIDEWAYS and opened.format != "TIFF"
 
 
-def _usual_jpeg(data: bytes) -> tuple[int, int, int, bool] | None:
+def _usual_jpeg(told: Headers | None) -> tuple[int, int, int, bool] | None:
     """The same of a JPEG as most are, without the time that Pillow takes; None leaves it to Pillow."""
-    told = jpeg_bytes.headers(data) if data.startswith(_JPEG) else None
     if told is None or told.bits != 8 or not 0 < told.width * told.height <= (Image.MAX_IMAGE_PIXELS or 0):
         return None
     turned = _orientation(lambda: _exif(told.exif)) if told.exif else 1
@@ -242,19 +260,19 @@ def _orientation(exif: Callable[[], Image.Exif]) -> int:
     return told if isinstance(told, int) and 1 <= told <= 8 else 1
 
 
-def _decoded(image: Path, data: bytes, kind: str) -> tuple[bytes, list[Problem]]:
-    """What the picture looks like, and what its decoder complains about."""
+def _decoded(image: Path, data: bytes, kind: str) -> tuple[np.ndarray | None, list[Problem]]:
+    """The picture, small and grey, and what its decoder complains about."""
     found: list[Problem] = []
     small: np.ndarray | None = None
     library = _simplejpeg() if kind == "JPEG" else None
     if library is not None:
         small, found = _strictly(image, data, library)
     try:
-        return likeness.print_of(_small(data) if small is None else small), found
+        return _small(data) if small is None else small, found
     except FAULTS as error:
         if not any(problem.is_error for problem in found):
             found.append(Problem(rule=Corrupt, file=image, said=f"cannot be decoded: {why(error)}"))
-        return b"", found
+        return None, found
 
 
 def _small(data: bytes) -> np.ndarray:

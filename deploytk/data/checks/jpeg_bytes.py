@@ -45,22 +45,20 @@ def headers(data: bytes) -> Headers | None:
     return None
 
 
-def ends(data: bytes) -> bool:
+def ends(data: bytes, told: Headers | None) -> bool:
     """Whether the end marker is there, behind the picture itself and not only behind its thumbnail."""
     if data.endswith(_EOI):
         return True
-    start = _scan(data)
     # Cameras write more behind the end; within a scan 0xFF is never followed by 0xD9.
-    return start > 0 and data.find(_EOI, start) >= 0
+    return told is not None and data.find(_EOI, told.scan) >= 0
 
 
-def hole(data: bytes) -> tuple[int, int] | None:
+def hole(data: bytes, told: Headers) -> tuple[int, int] | None:
     """(first byte, bytes) of a lost piece: whole blocks of zeros within the coded picture; None where there is none.
 
     A white sheet may be coded as many zeros too, but they neither begin nor end where a block does.
     """
-    start = _scan(data)
-    for first, end in _runs(data, start) if start else ():
+    for first, end in _runs(data, told.scan):
         # The byte before or behind may have been zero by itself.
         if first % _BLOCK in (0, _BLOCK - 1) and end % _BLOCK in (0, 1):
             return first, end - first
@@ -77,9 +75,3 @@ def _runs(data: bytes, start: int) -> Iterator[tuple[int, int]]:
         while data.startswith(b"\0", start):
             start += 1
         yield first, start
-
-
-def _scan(data: bytes) -> int:
-    """Where the coded picture begins; 0 where the headers before it are broken or cut off."""
-    told = headers(data)
-    return told.scan if told else 0

@@ -19,6 +19,8 @@ NEAR_64, NEAR_256 = 6, 32
 _PARTS = NEAR_64 + 1
 #: So many pairs are compared at once: they stay in the cache.
 _AT_ONCE = 1 << 18
+#: Of so many pixels prints are made at once: as floats they stay in the cache, too.
+_PIXELS_AT_ONCE = 1 << 17
 #: In 256 grey levels. What varies less has no picture in it, and its bits are noise.
 _LEAST_CONTRAST = 3.0
 
@@ -35,16 +37,30 @@ def grey(picture: Image.Image) -> Image.Image:
     return Image.fromarray((scaled * 255).astype(np.uint8))
 
 
-def print_of(picture: np.ndarray) -> bytes:
-    """The 40 bytes of a grey picture, (height, width) uint8; nothing where it is of one colour."""
-    height, width = picture.shape
-    rows, columns = _weights(height, 0), _weights(width, 1)
+def prints_of(pictures: Sequence[np.ndarray]) -> list[bytes]:
+    """The 40 bytes of each grey picture, (height, width) uint8; nothing where it is of one colour."""
+    found = [b""] * len(pictures)
+    by_shape: dict[tuple[int, ...], list[int]] = {}
+    for number, picture in enumerate(pictures):
+        by_shape.setdefault(picture.shape, []).append(number)
+    for (height, width), numbers in by_shape.items():
+        step = max(1, _PIXELS_AT_ONCE // (height * width))
+        for some in (numbers[i : i + step] for i in range(0, len(numbers), step)):
+            for number, made in zip(some, _prints([pictures[n] for n in some]), strict=True):
+                found[number] = made
+    return found
+
+
+def _prints(pictures: Sequence[np.ndarray]) -> list[bytes]:
+    """The prints of pictures of one size."""
+    rows, columns = _weights(pictures[0].shape[0], 0), _weights(pictures[0].shape[1], 1)
     # Whole greys: what is equally bright must be equal, whatever a sum of floats makes of it.
-    places = np.rint(rows @ picture.astype(np.float32) @ columns.T).astype(np.int16)
-    small, large = places[:8, :9], places[8:, 9:]
-    if large.std() < _LEAST_CONTRAST:
-        return b""
-    return np.packbits(_brighter(small)).tobytes() + np.packbits(_brighter(large)).tobytes()
+    places = np.rint(rows @ np.stack(pictures).astype(np.float32) @ columns.T).astype(np.int16)
+    small, large = places[:, :8, :9], places[:, 8:, 9:]
+    bits = np.concatenate([_brighter(small), _brighter(large)], axis=1)
+    prints = np.packbits(bits, axis=1)
+    drawn = large.std(axis=(1, 2)) >= _LEAST_CONTRAST
+    return [made.tobytes() if is_drawn else b"" for made, is_drawn in zip(prints, drawn, strict=True)]
 
 
 def mirrored(prints: np.ndarray) -> np.ndarray:
@@ -70,8 +86,9 @@ def _weights(pixels: int, more: int) -> np.ndarray:
 
 
 def _brighter(places: np.ndarray) -> np.ndarray:
-    brighter: np.ndarray = places[:, 1:] > places[:, :-1]
-    return brighter
+    """(pictures, bits)."""
+    brighter: np.ndarray = places[:, :, 1:] > places[:, :, :-1]
+    return brighter.reshape(len(places), -1)
 
 
 def alike(train: Sequence[bytes], others: Sequence[bytes]) -> list[tuple[int, int, int]]:

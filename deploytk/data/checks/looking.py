@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.data.checks import pool
-from deploytk.data.checks.image_checks import Looked, look
+from deploytk.data.checks.image_checks import Looked, look_at_all
 from deploytk.data.checks.rules import Corrupt, Problem
 
 Listener = Callable[[dict[str, Any]], None]
@@ -38,16 +38,12 @@ def _looked(images: Sequence[Path], deep: bool, jobs: int) -> Iterator[list[Look
     with warnings.catch_warnings():
         pool.quiet()
         with ThreadPoolExecutor(max_workers=jobs) as threads:
-            yield from threads.map(partial(_batch, deep=deep), batches)
-
-
-def _batch(images: Sequence[Path], *, deep: bool) -> list[Looked]:
-    return [look(image, deep=deep) for image in images]
+            yield from threads.map(partial(look_at_all, deep=deep), batches)
 
 
 def _in_processes(batches: Sequence[Sequence[Path]], jobs: int) -> Iterator[list[Looked]]:
     """The batches as they are done; the image that its decoder dies of is named, the others are looked at."""
-    yield from pool.mapped(partial(_batch, deep=True), batches, jobs=jobs, dead=crashed)
+    yield from pool.mapped(partial(look_at_all, deep=True), batches, jobs=jobs, dead=crashed)
 
 
 def crashed(image: Path) -> Looked:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
-from deploytk.data.checks.image_checks import Looked, look
+from deploytk.data.checks.image_checks import Looked, look_at_all
 from deploytk.data.checks.looking import crashed
 
 
@@ -32,7 +34,11 @@ class Seen(NamedTuple):
 
 def see(batch: Sequence[Known], *, deep: bool) -> list[Seen | None]:
     """What stands in each file; None where it is as it was known."""
-    return [_see(known, deep) for known in batch]
+    # Before it is read: a file that is changed meanwhile is looked at again next time.
+    stats = [_stat(known.path) for known in batch]
+    changed = [stat[0] < 0 or stat != known[1:] for known, stat in zip(batch, stats, strict=True)]
+    found = iter(look_at_all((Path(known.path) for known in compress(batch, changed)), deep=deep))
+    return [_seen(*stat, next(found)) if new else None for stat, new in zip(stats, changed, strict=True)]
 
 
 def died(known: Known) -> Seen | None:
@@ -41,17 +47,9 @@ def died(known: Known) -> Seen | None:
     return _seen(size, mtime_ns, crashed(Path(known.path)))
 
 
-def _see(known: Known, deep: bool) -> Seen | None:
-    # Before it is read: a file that is changed meanwhile is looked at again next time.
-    size, mtime_ns = _stat(known.path)
-    if size >= 0 and (size, mtime_ns) == known[1:]:
-        return None
-    return _seen(size, mtime_ns, look(Path(known.path), deep=deep))
-
-
 def _stat(path: str) -> tuple[int, int]:
     try:
-        told = Path(path).stat()
+        told = os.stat(path)  # noqa: PTH116 - a Path takes longer than the call
     except (OSError, ValueError):
         return -1, -1
     return told.st_size, told.st_mtime_ns

@@ -147,7 +147,7 @@ def test_a_turned_photo_of_any_format_has_the_size_it_is_shown_with(tmp_path: Pa
 def test_a_16_bit_picture_has_a_likeness_too(tmp_path: Path) -> None:
     values = np.asarray(picture(1).convert("L"), dtype=np.uint16) * 20 + 30_000
     path = written(tmp_path, saved(Image.fromarray(values), "PNG"), "a.png")
-    assert likeness.alike([look(path, deep=True).print], [likeness.print_of(np.asarray(picture(1).convert("L")))])
+    assert likeness.alike([look(path, deep=True).print], [likeness.prints_of([np.asarray(picture(1).convert("L"))])[0]])
     flat = np.full_like(values, 30_000)
     assert look(written(tmp_path, saved(Image.fromarray(flat), "PNG"), "b.png"), deep=True).print == b""
 

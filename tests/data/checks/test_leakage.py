@@ -19,7 +19,7 @@ from deploytk.data.checks.label_checks import Labels, Line
 
 
 def print_of(picture: Image.Image) -> bytes:
-    return likeness.print_of(np.asarray(picture.convert("L")))
+    return likeness.prints_of([np.asarray(picture.convert("L"))])[0]
 
 
 def bits(one: bytes, other: bytes) -> int:
@@ -140,3 +140,13 @@ def test_copies_with_other_labels_say_so() -> None:
 def test_drawn_pictures_of_other_seeds_do_not_look_alike() -> None:
     prints = [print_of(picture(seed)) for seed in range(60)]
     assert likeness.alike(prints[:40], prints[40:]) == []
+
+
+def test_prints_are_the_same_alone_and_among_pictures_of_other_sizes() -> None:
+    pictures = [np.asarray(picture(seed).convert("L").resize((60 + seed % 3, 48))) for seed in range(40)]
+    pictures.insert(7, np.full((48, 60), 90, np.uint8))
+
+    together = likeness.prints_of(pictures)
+
+    assert together == [likeness.prints_of([each])[0] for each in pictures]
+    assert together[7] == b"" and all(len(made) == 40 for made in together[:7] + together[8:])

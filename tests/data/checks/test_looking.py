@@ -49,8 +49,7 @@ def die_of_batch(some: list[Path], *, deep: bool) -> list[Looked]:
 def test_the_file_that_kills_its_decoder_is_named_and_the_others_are_looked_at(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_batch", die_of_batch)
-    monkeypatch.setattr(looking, "look", die_of)
+    monkeypatch.setattr(looking, "look_at_all", die_of_batch)
     monkeypatch.setattr(looking, "_BATCH", 1)
     monkeypatch.setattr(looking, "_FEW", 1)
     paths = [tmp_path / f"{i}.jpg" for i in (2, 3)]
