@@ -20,7 +20,7 @@ _PARTS = NEAR_64 + 1
 #: So many pairs are compared at once: they stay in the cache.
 _AT_ONCE = 1 << 18
 #: Of so many pixels prints are made at once: as floats they stay in the cache, too.
-_PIXELS_AT_ONCE = 1 << 17
+_PIXELS_AT_ONCE = 1 << 15
 #: In 256 grey levels. What varies less has no picture in it, and its bits are noise.
 _LEAST_CONTRAST = 3.0
 
