@@ -40,13 +40,19 @@ _TRAINING = (
     click.option(
         "--data",
         type=click.Path(path_type=Path),
-        help="YOLO data.yaml or Pascal-VOC folder; of a classifier also a folder per class or a manifest (CSV).",
+        help="YOLO data.yaml or Pascal-VOC folder; of a classifier also a folder per class or a manifest (CSV); "
+        "of a text model a table (CSV, TSV, JSON lines, Parquet).",
     ),
     click.option("--epochs", type=click.IntRange(1), help="Epochs to train."),
     click.option("--imgsz", type=click.IntRange(32), help="Input size in pixels, a multiple of 32."),
     click.option("--batch", type=click.IntRange(1), help="Training batch size."),
     click.option("--seed", type=int, help="Seed of training."),
     click.option("--device", help="auto, cpu, 0 ..."),
+    click.option(
+        "--tiny", is_flag=True, default=None, help="Of a text model: a small random network of its architecture."
+    ),
+    click.option("--source-column", help="Of a text model: the column of --data that it reads."),
+    click.option("--target-column", help="Of a text model: the column that it is to write."),
 )
 
 
@@ -75,6 +81,9 @@ _PLACES = {
     "opt_level": ("export", "tensorrt", "level"),
     "batches": ("bench", "batches"),
     "time_limit": ("bench", "time_limit_s"),
+    "tiny": ("text", "tiny"),
+    "source_column": ("text", "source"),
+    "target_column": ("text", "target"),
 }
 
 

@@ -18,15 +18,16 @@ from deploytk.profile import PART_NAMES, Profile
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`RUN/`: profile.json, model.pt, training reports, export/, bench/, logs/, report.{json,md,html}."""
+    """`RUN/`: profile.json, model.pt (of a text model model/), training reports, export/, bench/, logs/, report.*."""
 
     path: Path
     imgsz: int | None = None  # the image size of what is exported, where it is another than trained
 
     @property
     def model(self) -> Path:
-        """The trained model (opens without unpickling)."""
-        return self.path / "model.pt"
+        """The trained model (opens without unpickling): a file, or the folder of a text model."""
+        folder = self.path / "model"
+        return folder if folder.is_dir() else self.path / "model.pt"
 
     @property
     def logs(self) -> Path:
@@ -111,6 +112,8 @@ def opened(path: Path) -> RunFolder:
     if parts is not None:
         where = " or ".join(str(run.path / name) for name in PART_NAMES)
         raise InputError(f"{path}: a pipeline of two models; name one: {where}")
-    if not run.model.is_file():
-        raise InputError(f"{run.path}: training has not finished here (no model.pt); go on with: deploytk train or run")
+    if not run.model.exists():
+        raise InputError(
+            f"{run.path}: training has not finished here (no trained model in it); go on with: deploytk train or run"
+        )
     return run

@@ -174,8 +174,8 @@ def _finished(profile: Profile, run: RunFolder, wanted: Settings, state: State, 
     write_json(run.path / "training_summary.json", plain(summary))
     return Artifact.record(
         run.model,
-        format="pt",
-        precision="fp32",
+        format="transformers" if profile.text else "pt",
+        precision=summary.get("precision", "fp32"),
         made_by="train",
         key=wanted.artifact_key,
         settings=wanted.all,

@@ -21,8 +21,8 @@ How = Literal["auto", "resume", "restart"]
 
 #: What a training leaves in the run folder. The model first: half of this removed must not look finished.
 _LEFT = (
-    "model.pt.json", "model.pt", "training/state.json", "training", "errors", "weights", "results.csv",
-    "training_summary.json", "training_report.md", "curves.png", "tensorboard",
+    "model.pt.json", "model.pt", "model.json", "model", "training/state.json", "training", "errors", "weights",
+    "results.csv", "training_summary.json", "training_report.md", "curves.png", "tensorboard",
     "class_index.json",
 )  # fmt: skip
 
@@ -62,7 +62,7 @@ def require_same(run: RunFolder, wanted: Settings, how: How) -> None:
     if state is None:
         if how == "resume":
             raise InputError(f"{run.path}: no training to resume here; start one without --resume")
-        if run.model.is_file():
+        if run.model.exists():
             old = train_settings.of_model(run)
             _refuse_other(run, differences(old, wanted.all) if old else [])
         return

@@ -53,7 +53,7 @@ def _findings(backend: Any, run: RunFolder) -> Iterator[Finding]:
 
 
 def _model(backend: Any, run: RunFolder) -> Iterator[Finding]:
-    if not run.model.is_file():
+    if not run.model.exists():
         return
     try:
         Artifact.load(run.model)

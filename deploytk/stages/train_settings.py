@@ -42,6 +42,7 @@ class Settings:
                 "pretrained_sha256": sha256_of(pretrained) if pretrained and pretrained.is_file() else None,
                 "train": train,
                 "rules": acting,
+                **({"text": profile.text.model_dump(mode="json")} if profile.text else {}),
             },
             data=backend.data_fingerprint(profile),
             versions=versions_of("deploytk", *backend.DISTRIBUTIONS),
