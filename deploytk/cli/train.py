@@ -78,7 +78,7 @@ def told_how_to_go_on(folder: Path) -> Iterator[None]:
 
 @click.command(cls=ProfileOrWord)
 @click.argument("name", metavar="PROFILE", required=False)
-@click.argument("axes", metavar="", nargs=-1)
+@click.argument("axes", metavar="[PROFILE]...", nargs=-1)
 @click.option("--profile", "named", hidden=True, help="The older spelling of PROFILE.")
 @training
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run folder (default runs/PROFILE).")
@@ -96,7 +96,8 @@ def told_how_to_go_on(folder: Path) -> Iterator[None]:
     metavar="AXIS=A,B ...",
     help="Train each combination: level, activation, or a profile's key.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="How many of a matrix are trained side by side (default 1).")
+@click.option("--models", help="Train these profiles, each for itself: kobart,qwen3-4b (as PROFILE PROFILE ...).")
+@click.option("--jobs", type=click.IntRange(1), help="How many of several are trained side by side (default 1).")
 @reporting
 def train(
     name: str | None,
@@ -108,24 +109,35 @@ def train(
     mode: str,
     axes: tuple[str, ...],
     matrix: tuple[str, ...],
+    models: str | None,
     jobs: int | None,
     **values: Any,
 ) -> Report:
     """Train the model of PROFILE (a name, or a YAML file) into a run folder; an unfinished training goes on.
 
+    Of several profiles each is trained for itself: one that fails, or is not there, never stops the others.
+
     \b
     deploytk train npu-level4-relu --data DATA.yaml --epochs 3 --imgsz 320 --out RUN
     deploytk train npu-level4-relu --data DATA.yaml --epochs 9 --imgsz 320 --out RUN --resume
     deploytk train npu-silu --data DATA.yaml --matrix level=2,3,4 activation=relu,leaky --out DIR
+    deploytk train kobart qwen3-4b solar-10.7b --data PAIRS.csv --out DIR
+    deploytk train --models kobart,qwen3-4b,kullm-v2 --tiny --data PAIRS.csv --out DIR
     """
     from deploytk import profile_loading
 
     if name and named and matrix:  # the older spelling: the first word is an axis then
         axes, name = (name, *axes), None
-    wanted, which = how(resume=resume, restart=restart), _one(name, named)
+    wanted = how(resume=resume, restart=restart)
+    several = _several(name, axes, models, matrix)
+    if several:
+        if mode != "full":
+            raise InputError(f"--mode {mode} is for one training")
+        return train_matrix.several(several, overrides(**values), out, jobs=jobs or 1, how=wanted)
+    which = _one(name, named)
     if mode != "full" and wanted != "auto":
         raise InputError(f"--mode {mode} has no training to {wanted}")
-    if _is_matrix(matrix, axes, jobs, mode):
+    if _is_matrix(matrix, jobs, mode):
         given = overrides(**values)
         return train_matrix.trained(which, (*matrix, *axes), given, out, jobs=jobs or 1, how=wanted)
     profile = profile_loading.load(which, overrides(**values))
@@ -144,7 +156,25 @@ def _one(name: str | None, named: str | None) -> str:
     return str(name or named)
 
 
-def _is_matrix(matrix: tuple[str, ...], axes: tuple[str, ...], jobs: int | None, mode: str) -> bool:
+def _several(name: str | None, more: tuple[str, ...], models: str | None, matrix: tuple[str, ...]) -> list[str]:
+    """The names of several profiles, in their order; nothing where one is trained, or variants of one.
+
+    Raises:
+        InputError: what is asked does not go together.
+    """
+    if matrix:
+        if models:
+            raise InputError("--matrix varies one profile, --models names several: give one of them")
+        return []
+    told = [each.strip() for each in (models or "").split(",") if each.strip()]
+    words = [each for each in (name, *more) if each]
+    if wrong := next((each for each in words if "=" in each), None):
+        raise InputError(f"{wrong}: an axis is for a --matrix; name profiles")
+    found = list(dict.fromkeys([*words, *told]))
+    return found if models or len(found) > 1 else []
+
+
+def _is_matrix(matrix: tuple[str, ...], jobs: int | None, mode: str) -> bool:
     """Whether several variants are to be trained.
 
     Raises:
@@ -152,10 +182,8 @@ def _is_matrix(matrix: tuple[str, ...], axes: tuple[str, ...], jobs: int | None,
     """
     if matrix and mode != "full":
         raise InputError(f"--mode {mode} is for one training, not for a --matrix")
-    if axes and not matrix:
-        raise InputError(f"{axes[0]}: one PROFILE is trained; several variants of it with --matrix AXIS=A,B")
     if jobs and not matrix:
-        raise InputError("--jobs is for a --matrix")
+        raise InputError("--jobs is for several trainings")
     return bool(matrix)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from deploytk.errors import DeploytkError, InputError, MissingDependency, StepFa
 from deploytk.measurement import Machine
 from deploytk.report import Finding, Report
 from deploytk.report.render import write
-from deploytk.stages import train_begin
+from deploytk.stages import train_begin, train_errors
 from deploytk.stages.matrix_axes import Variant
 from deploytk.stages.matrix_record import Record, Row, became
 from deploytk.stages.run_folder import RunFolder
@@ -36,6 +37,7 @@ def matrix(
     how: How | Mapping[str, How] = "auto",
     listen: Callable[[str], Listener] | None = None,
     findings: Sequence[Finding] = (),
+    refused: Mapping[str, DeploytkError] | None = None,
 ) -> Report:
     """The report of all variants, each trained into `out`/NAME; also written to `out` as report.{json,md,html}.
 
@@ -45,50 +47,68 @@ def matrix(
             was cut off.
         listen: gives the listener of the variant with a name.
         findings: what is known already, for the report.
+        refused: where it is given, each stands for itself: what is wrong with one, there or found before it is
+            started, is its row, and the others are trained. A name that is there alone has no profile at all.
 
     Raises:
         InputError, MissingDependency: something is wrong with one of them; nothing was started.
     """
-    ways = _ready(variants, out, how)
+    ways, wrong = _ready(variants, out, how)
+    if wrong and refused is None:
+        raise _all_at_once(wrong, len(variants))
+    wrong = {**(refused or {}), **wrong}
+    values = {**{name: {"model": name} for name in wrong}, **{v.name: v.values for v in variants}}
     with RunFolder(out).alone():
-        record = Record(out, variants, {"matrix": title, "jobs": jobs})
+        record = Record(out, values, {"matrix": title, "jobs": jobs})
 
         def one(variant: Variant) -> None:
             folder, name = out / variant.name, variant.name
             record.began(name)
             ear = listen(name) if listen else None
-            record.ended(name, became(variant, folder, lambda: train(variant.profile, folder, ear, how=ways[name])))
+            record.ended(name, became(name, folder, lambda: train(variant.profile, folder, ear, how=ways[name])))
 
-        _side_by_side(variants, one, jobs)
+        for name, error in wrong.items():
+            record.began(name)
+            record.ended(name, became(name, out / name, partial(_raised, error)))
+        _side_by_side([v for v in variants if v.name not in wrong], one, jobs)
         _compared(record, variants, out)
-        report = _report(title, variants, list(record.rows.values()), findings)
+        rows = list(record.rows.values())
+        train_errors.told_of(out, rows)
+        report = _report(title, values, rows, findings)
         write(report, out)
     return report
 
 
-def _ready(variants: Sequence[Variant], out: Path, how: How | Mapping[str, How]) -> dict[str, How]:
-    """How each variant is begun, once all of them can be.
+def _raised(error: DeploytkError) -> Report:
+    raise error
 
-    Raises:
-        InputError, MissingDependency: one cannot; each reason once, with the variants it is about.
-    """
-    refused: dict[str, list[str]] = {}
-    kinds: list[type[DeploytkError]] = []
+
+def _ready(
+    variants: Sequence[Variant], out: Path, how: How | Mapping[str, How]
+) -> tuple[dict[str, How], dict[str, DeploytkError]]:
+    """(how each variant is begun, what is wrong with those that cannot be)."""
     ways: dict[str, How] = {}
+    refused: dict[str, DeploytkError] = {}
     for variant in variants:
         try:
             own = how if isinstance(how, str) else how[variant.name]
             ways[variant.name] = _way(variant, RunFolder(out / variant.name), own)
         except (InputError, MissingDependency) as error:
-            kinds.append(MissingDependency if isinstance(error, MissingDependency) else InputError)
-            for reason in error.reasons:
-                refused.setdefault(reason, []).append(variant.name)
-    if not refused:
-        return ways
+            refused[variant.name] = error
+    return ways, refused
+
+
+def _all_at_once(refused: Mapping[str, DeploytkError], variants: int) -> DeploytkError:
+    """One error for all that is wrong; each reason once, with the variants it is about."""
+    about: dict[str, list[str]] = {}
+    for name, error in refused.items():
+        for reason in error.reasons:
+            about.setdefault(reason, []).append(name)
     reasons = tuple(
-        reason if len(names) == len(variants) else f"{', '.join(names)}: {reason}" for reason, names in refused.items()
+        reason if len(names) == variants else f"{', '.join(names)}: {reason}" for reason, names in about.items()
     )
-    raise (MissingDependency if MissingDependency in kinds else InputError)("\n".join(reasons), reasons=reasons)
+    missing = any(isinstance(error, MissingDependency) for error in refused.values())
+    return (MissingDependency if missing else InputError)("\n".join(reasons), reasons=reasons)
 
 
 def _way(variant: Variant, run: RunFolder, how: How) -> How:
@@ -139,13 +159,17 @@ def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], j
 
 def _compared(record: Record, variants: Sequence[Variant], out: Path) -> None:
     """Note the digest of each model's tensors: files of the same weights can differ, in a date for one."""
-    models = {name: str(RunFolder(out / name).model) for name, row in record.rows.items() if row["status"] == "done"}
+    models = {
+        v.name: [v.profile.backend, str(RunFolder(out / v.name).model)]
+        for v in variants
+        if record.rows[v.name]["status"] == "done"
+    }
     if len(models) < 2:
         return
     try:
         told = worker.call(
             "deploytk.stages.matrix_steps:digests",
-            {"backend": variants[0].profile.backend, "models": models},
+            {"models": models},
             logs=out / "logs",
             name="digests",
             timeout_s=600.0 * len(models),
@@ -156,11 +180,15 @@ def _compared(record: Record, variants: Sequence[Variant], out: Path) -> None:
         record.note(name, weights_sha256=digest)
 
 
-def _report(title: str, variants: Sequence[Variant], rows: list[Row], findings: Sequence[Finding]) -> Report:
+def _report(
+    title: str, values: Mapping[str, Mapping[str, str]], rows: list[Row], findings: Sequence[Finding]
+) -> Report:
     passed = [row for row in rows if row["exit_code"] == 0]
     twins = same_metrics((row["variant"], tuple(sorted(row["metrics"].items()))) for row in rows if _told(row))
     alike = same_weights((row["variant"], row.get("weights_sha256")) for row in rows)
-    reasons = [f"{len(passed)} of {len(rows)} variants succeeded"]
+    why = Counter(row["ended_as"] for row in rows if row["exit_code"] != 0 and row["ended_as"])
+    kinds = f" ({', '.join(f'{kind}: {count}' for kind, count in why.items())})" if why else ""
+    reasons = [f"{len(passed)} of {len(rows)} variants succeeded{kinds}"]
     reasons += [f"{row['variant']}: {row['reasons'][0]}" for row in rows if row["exit_code"] != 0]
     verdicts = {row["verdict"] for row in rows}
     status: Status = "fail" if "fail" in verdicts else "inconclusive" if "inconclusive" in verdicts else "pass"
@@ -171,7 +199,7 @@ def _report(title: str, variants: Sequence[Variant], rows: list[Row], findings: 
         exit_code=max(row["exit_code"] for row in rows),
         findings=(*findings, *twins, *alike),
         machine=Machine.this(),
-        sections={"matrix": {"rows": rows, "axes": _axes(variants), "succeeded": len(passed), "of": len(rows)}},
+        sections={"matrix": {"rows": rows, "axes": _axes(values), "succeeded": len(passed), "of": len(rows)}},
     )
 
 
@@ -179,5 +207,5 @@ def _told(row: Row) -> bool:
     return any(row["metrics"].values())
 
 
-def _axes(variants: Sequence[Variant]) -> dict[str, list[Any]]:
-    return {axis: list(dict.fromkeys(v.values[axis] for v in variants)) for axis in variants[0].values}
+def _axes(values: Mapping[str, Mapping[str, str]]) -> dict[str, list[Any]]:
+    return {axis: list(dict.fromkeys(v[axis] for v in values.values())) for axis in next(iter(values.values()))}

@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deploytk.errors import EXIT_FAULT, DeploytkError, InputError
+from deploytk.errors import EXIT_FAULT, DeploytkError, InputError, MissingDependency, ProfileError
 from deploytk.files import plain, write_json, write_text
 from deploytk.report import Report
-from deploytk.stages.matrix_axes import Variant
 from deploytk.training import state as states
 from deploytk.training import timeline
 from deploytk.training.state import Folder
@@ -24,16 +23,21 @@ Row = dict[str, Any]
 class Record:
     """The rows of a matrix by the variants' names. Several threads may write to it."""
 
-    def __init__(self, out: Path, variants: Sequence[Variant], asked: dict[str, Any]) -> None:
-        """`asked` is what else matrix.json says of the matrix."""
+    def __init__(self, out: Path, values: Mapping[str, Mapping[str, str]], asked: dict[str, Any]) -> None:
+        """Begin, or go on with, the record of variants by their names.
+
+        Args:
+            values: what each variant has of each axis.
+            asked: what else matrix.json says of the matrix.
+        """
         self.path, self.asked = out / "matrix.json", asked
         before = _runs(self.path)
         self.rows: dict[str, Row] = {
-            v.name: {
-                "variant": v.name, "values": v.values, "status": "waiting", "folder": v.name,
-                "runs": before.get(v.name, []),
+            name: {
+                "variant": name, "values": dict(own), "status": "waiting", "folder": name,
+                "runs": before.get(name, []),
             }
-            for v in variants
+            for name, own in values.items()
         }  # fmt: skip
         self._lock = threading.Lock()
 
@@ -80,19 +84,19 @@ def _runs(path: Path) -> dict[str, list[dict[str, Any]]]:
         raise InputError(f"{path}: damaged ({error}); remove it (the trainings are in folders beside it)") from error
 
 
-def became(variant: Variant, folder: Path, trained: Callable[[], Report]) -> Row:
+def became(name: str, folder: Path, trained: Callable[[], Report]) -> Row:
     """What became of a variant; nothing it can raise stops the others (the user can)."""
     try:
         return _succeeded(trained())
     except DeploytkError as error:
-        return _failed(folder, error.exit_code, error.reasons)
+        return _failed(folder, error.exit_code, error.reasons, _kind(error))
     except OSError as error:  # a folder that cannot be written to, a disk that is full
-        return _failed(folder, EXIT_FAULT, (f"{variant.name}: {error}",))
+        return _failed(folder, EXIT_FAULT, (f"{name}: {error}",), "fault")
     except Exception as error:
-        log = folder / "errors" / f"{variant.name}.log"
+        log = folder / "errors" / f"{name}.log"
         write_text(log, "".join(traceback.format_exception(error)))
-        why = f"{variant.name}: a fault of deploytk: {type(error).__name__}: {error}; please report it with {log}"
-        return _failed(folder, EXIT_FAULT, (why,))
+        why = f"{name}: a fault of deploytk: {type(error).__name__}: {error}; please report it with {log}"
+        return _failed(folder, EXIT_FAULT, (why,), "fault")
 
 
 def _succeeded(report: Report) -> Row:
@@ -115,7 +119,16 @@ def _succeeded(report: Report) -> Row:
     }
 
 
-def _failed(folder: Path, exit_code: int, reasons: Sequence[str]) -> Row:
+def _kind(error: DeploytkError) -> str:
+    """What kind of mistake kept a variant from being started."""
+    if isinstance(error, ProfileError):
+        return "profile"
+    if isinstance(error, MissingDependency):
+        return "library"
+    return "precision" if any("train.precision" in reason for reason in error.reasons) else "refused"
+
+
+def _failed(folder: Path, exit_code: int, reasons: Sequence[str], kind: str = "refused") -> Row:
     try:
         state = states.read(Folder(run=folder))
     except InputError:
@@ -126,7 +139,7 @@ def _failed(folder: Path, exit_code: int, reasons: Sequence[str]) -> Row:
         "verdict": "fail",
         "exit_code": exit_code,
         "reasons": list(reasons),
-        "ended_as": rows[-1]["ended"] if rows else "refused",
+        "ended_as": rows[-1]["ended"] if rows else kind,
         "metrics": {},
         "best_epoch": None,
         "epochs": max((r["reached"] or 0 for r in rows), default=0),

@@ -12,10 +12,9 @@ import numpy as np
 from deploytk import plugins
 
 
-def digests(backend: str, models: Mapping[str, str]) -> dict[str, str | None]:
-    """The sha256 of the tensors of each model file, None for one that cannot be opened."""
-    loaded = plugins.load("backends", backend)
-    return {name: _digest(loaded, Path(path)) for name, path in models.items()}
+def digests(models: Mapping[str, tuple[str, str]]) -> dict[str, str | None]:
+    """The sha256 of the tensors of each (backend, model file), None for one that cannot be opened."""
+    return {name: _digest(plugins.load("backends", backend), Path(path)) for name, (backend, path) in models.items()}
 
 
 def _digest(backend: Any, path: Path) -> str | None:

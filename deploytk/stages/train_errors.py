@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from deploytk import worker
 from deploytk.errors import DeploytkError, StepFailed, TrainingFailed
@@ -52,6 +54,18 @@ def failed(run: RunFolder, profile: Profile, state: State) -> TrainingFailed:
     _keep(path, "\n".join(told) + "\n")
     reasons = (*reasons[:2], f"{reasons[2]}; all of it: {path}")
     return TrainingFailed("\n".join(reasons), reasons=reasons)
+
+
+def told_of(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Keep, of several trainings, why each that failed did: `out`/errors/NAME.log; of one that now succeeds none."""
+    for row in rows:
+        log = out / "errors" / f"{row['variant']}.log"
+        if row["status"] == "failed":
+            own = out / row["folder"] / "errors" / log.name
+            story = _tail(own) if own.is_file() else []
+            _keep(log, "\n".join([*row["reasons"], *(["", f"{own}:", *story] if story else [])]) + "\n")
+        else:
+            log.unlink(missing_ok=True)
 
 
 def draw(run: RunFolder, profile: Profile) -> None:

@@ -69,7 +69,7 @@ def test_one_that_fails_gives_the_exit_code(toy: Faults) -> None:
     toy("crash@2*")
     code, told = deploytk("tiny", "--matrix", "train.epochs=1,2")
     assert (code, told["exit_code"], told["verdict"]) == (7, 7, "fail")
-    assert told["reasons"][0] == "1 of 2 variants succeeded"
+    assert told["reasons"][0] == "1 of 2 variants succeeded (crash: 1)"
     toy("")
     assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--resume")[0] == 0
     assert deploytk("tiny", "--matrix", "train.epochs=1,2", "--restart")[0] == 0

@@ -73,7 +73,7 @@ def test_one_that_fails_never_stops_the_rest(toy: Faults, tmp_path: Path) -> Non
     toy("crash@3*")
     report = trained(tmp_path / "out", "train.epochs=2,3")
     assert (report.exit_code, report.verdict.status) == (7, "fail")
-    assert report.verdict.reasons[0] == "1 of 2 variants succeeded"
+    assert report.verdict.reasons[0] == "1 of 2 variants succeeded (crash: 1)"
     assert "a fault of the library in epoch 3" in report.verdict.reasons[1]
     row = rows(tmp_path / "out")["toy-epochs-3"]
     assert (row["status"], row["ended_as"], row["exit_code"], row["epochs"]) == ("failed", "crash", 7, 2)
@@ -89,7 +89,7 @@ def test_what_deploytk_itself_does_wrong_in_one_is_recorded_too(
 
     monkeypatch.setattr("deploytk.stages.matrix.train", faulty)
     report = trained(tmp_path / "out")
-    assert (report.exit_code, report.verdict.reasons[0]) == (1, "0 of 4 variants succeeded")
+    assert (report.exit_code, report.verdict.reasons[0]) == (1, "0 of 4 variants succeeded (fault: 4)")
     assert "a fault of deploytk: RuntimeError: no toy-level2-relu" in report.verdict.reasons[1]
     assert "Traceback" in (tmp_path / "out" / "toy-level2-relu" / "errors" / "toy-level2-relu.log").read_text()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def finish_training(profile: dict[str, Any], run: str) -> dict[str, Any]:
         "model": _model(wanted, network),
         "data": {"fingerprint": data.fingerprint(), "images": data.counts()},
         "versions": versions_of("deploytk", *DISTRIBUTIONS),
-        "findings": [f.__dict__ for f in (*closing.findings(wanted, shelf), *_unlearned(metrics))],
+        "findings": [
+            f.__dict__ for f in (*closing.findings(wanted, shelf), *_unlearned(metrics, wanted, len(tokenizer)))
+        ],
     }
     write_json(folder / "training_summary.json", summary)
     reporting.write(folder, summary)
@@ -109,9 +112,16 @@ def _model(wanted: Profile, network: Any) -> dict[str, Any]:
     }
 
 
-def _unlearned(metrics: Mapping[str, float]) -> list[Finding]:
-    if metrics["rouge1"] > 0:
+def _unlearned(metrics: Mapping[str, float], wanted: Profile, vocabulary: int) -> list[Finding]:
+    assert wanted.text is not None
+    guess = math.log(vocabulary)
+    if metrics["val_loss"] >= guess:
+        message = (
+            f"val_loss is {metrics['val_loss']:.3f}, no better than a guess among {vocabulary} tokens ({guess:.3f})"
+        )
+    elif metrics["rouge1"] == 0 and not wanted.text.tiny:  # a tiny network is there to try all else
+        message = "rouge1 is 0: not one word of the answers is right"
+    else:
         return []
-    message = "rouge1 is 0: not one word of the answers is right"
     fix = "train longer, or look at the columns, the prompt and lr0"
     return [Finding(rule="TRN001", severity="warning", where="metrics", message=message, fix=fix)]
