@@ -53,6 +53,9 @@ def _scores(told: Mapping[str, Any]) -> Table:
         for one in told["systems"]
         if one["rouge"]
     ]
+    if told["chance"]:
+        other = text("the right answer of another sample")
+        rows.append((text("chance"), other, *(_score(told["chance"][name]) for name in _NAMES)))
     columns = ("system", "model", *(f"{name} ({told['tokenizer']})" for name in _NAMES.values()))
     return Table(columns=columns, rows=tuple(rows), title="Scores", brief=True, spare=("model",))
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deploytk import worker
+from deploytk.artifact import Artifact
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PARITY, EXIT_PASS, InputError
 from deploytk.files import sha256_of, write_text
 from deploytk.measurement import Machine
@@ -79,16 +80,19 @@ def evaluate(
         if baseline:
             prompts = [(prompt or told.prompt).replace(SOURCE, text) for text in texts]
             systems.append(of_endpoint("endpoint", baseline, prompts, listen))
-        scores = _scored(systems, asked, tokenizer or told.rouge, described[0].folder, logs)
+        *scores, chance = _scored(systems, asked, tokenizer or told.rouge, described[0].folder, logs)
     if out is not None:
         _write_answers(out / "answers.jsonl", asked, systems)
     differences = [_differences(scores[0], other) for other in scores[1:]] if scores else []
-    decided = verdict(systems, scores, max_drop)
+    decided = verdict(systems, scores, chance, max_drop)
+    artifact = replace(Artifact.given(described[0].folder, "transformers"), precision=told.precision)
     return Report(
         command="evaluate",
         title=model.absolute().name,
         verdict=decided,
         exit_code=_EXITS[decided.status],
+        artifact=artifact,
+        chain=(artifact,),
         machine=Machine.this(),
         sections={
             "text_evaluation": {
@@ -98,6 +102,7 @@ def evaluate(
                 "metric": METRIC,
                 "max_drop": max_drop,
                 "scored": len(scores[0]) if scores else 0,
+                "chance": _rouge(chance) if scores else None,
                 "systems": [
                     {**one.summary(), "rouge": _rouge(scores[i]) if scores else None, **_facts(described, i)}
                     for i, one in enumerate(systems)
@@ -176,17 +181,23 @@ def _trained_on(model: Described) -> set[str] | None:
 def _scored(
     systems: Sequence[System], asked: Sequence[Pair], tokenizer: Rouge, folder: Path, logs: Path
 ) -> list[Scores]:
-    """The scores of each system on the samples that all of them answered; empty where there is none."""
+    """The scores of each system on the samples that all of them answered, and last those of chance.
+
+    Chance gives each sample the right answer of another one: by characters that alone scores 0.2 and more. Where no
+    sample was answered by all, only an empty score of chance is there.
+    """
     common = [i for i in range(len(asked)) if all(one.rows[i]["text"] is not None for one in systems)]
     if not common:
-        return []
+        return [Scores(tokenizer=tokenizer, each=dict.fromkeys(rouge.NAMES, np.zeros(0)))]
+    references = [asked[i].target for i in common]
+    others = references[1:] + references[:1]
     told = worker.call(
         "deploytk.stages.text_systems:rouge_of",
         {
             "folder": str(folder),
             "tokenizer": tokenizer,
-            "references": [asked[i].target for i in common],
-            "systems": [[one.rows[i]["text"] for i in common] for one in systems],
+            "references": references,
+            "systems": [*([one.rows[i]["text"] for i in common] for one in systems), others],
         },
         logs=logs,
         name="rouge",

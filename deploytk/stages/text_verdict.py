@@ -17,14 +17,18 @@ METRIC = "rougeL"
 _FEW = 10
 
 
-def verdict(systems: Sequence[System], scores: Sequence[Scores], allowed: float) -> Verdict:
-    """Pass where no loss beyond `allowed` is left possible, fail where one is shown, inconclusive between."""
+def verdict(systems: Sequence[System], scores: Sequence[Scores], chance: Scores, allowed: float) -> Verdict:
+    """Pass where no loss beyond `allowed` is left possible, fail where one is shown, inconclusive between.
+
+    Args:
+        chance: what the right answers of other samples score; what is no better cannot show a loss.
+    """
     failed = [f"{one.name}: {n} of {len(one.rows)} samples failed" for one in systems if (n := _failed(one))]
     if not scores:
         return Verdict(status="inconclusive", reasons=(*failed, "No sample was answered by all: nothing is shown."))
     said = f"ROUGE-L ({scores[0].tokenizer}) {scores[0].means[METRIC]:.3f} on {len(scores[0])} samples"
     told = [
-        _judged(one.name, rouge.compared(scores[0], other)[METRIC], other, allowed)
+        _judged(one.name, rouge.compared(scores[0], other)[METRIC], other, chance, allowed)
         for one, other in zip(systems[1:], scores[1:], strict=True)
     ]
     reasons = [f"{said}{'' if told else '; compared with nothing'}.", *(reason for _, reason in told)]
@@ -39,7 +43,7 @@ def _failed(system: System) -> int:
     return sum(row["text"] is None for row in system.rows)
 
 
-def _judged(name: str, apart: Difference, theirs: Scores, allowed: float) -> tuple[str, str]:
+def _judged(name: str, apart: Difference, theirs: Scores, chance: Scores, allowed: float) -> tuple[str, str]:
     """(pass, fail or inconclusive; the reason) of one comparison."""
     low, high = apart.interval
     beside = f"Beside {name} ({theirs.means[METRIC]:.3f}): {apart.mean:+.3f} ({low:+.3f} to {high:+.3f}), {apart.told}"
@@ -47,8 +51,9 @@ def _judged(name: str, apart: Difference, theirs: Scores, allowed: float) -> tup
         return "inconclusive", f"{beside}; fewer than {_FEW} samples show nothing: give --samples 50."
     if high < -allowed:
         return "fail", f"{beside}; {allowed:g} less is allowed."
-    if theirs.means[METRIC] <= allowed:
-        return "inconclusive", f"{beside}; {name} is so low that a loss cannot be seen."
+    floor = chance.means[METRIC]
+    if low <= 0 and theirs.means[METRIC] <= floor + allowed:
+        return "inconclusive", f"{beside}; {name} is so near to chance ({floor:.3f}) that a loss cannot be seen."
     if low >= -allowed:
         return "pass", f"{beside}; no more than {allowed:g} less is left possible."
     return (

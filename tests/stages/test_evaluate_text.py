@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def test_alone_it_passes_and_says_its_tokenizer(root: Path) -> None:
         "ROUGE-L (whitespace) 1.000 on 50 samples; compared with nothing.",
     )
     assert told["systems"][0]["rouge"]["rouge1"] == {"mean": 1.0, "interval": [1.0, 1.0]}
+    assert 0 < told["chance"]["rougeL"]["mean"] < 1 and report.artifact.precision == "fp32"
     assert told["systems"][0]["latency_ms"] == {"samples": 50, "p50": 10.0, "p95": 10.0}
     assert (told["pairs"], told["samples"], told["training_unknown"]) == (60, 50, ["model"])
 
@@ -209,7 +211,7 @@ def judged(ours: np.ndarray, theirs: np.ndarray, allowed: float = 0.02) -> Any:
     scores = [
         Scores(tokenizer="whitespace", each=dict.fromkeys(("rouge1", "rouge2", "rougeL"), x)) for x in (ours, theirs)
     ]
-    return verdict(systems, scores, allowed)
+    return verdict(systems, scores, replace(scores[1], each={"rougeL": np.full(50, 0.1)}), allowed)
 
 
 def test_between_shown_and_ruled_out_it_says_how_many_samples_would_tell() -> None:
@@ -223,6 +225,7 @@ def test_between_shown_and_ruled_out_it_says_how_many_samples_would_tell() -> No
 
 
 def test_too_few_samples_or_a_baseline_near_zero_show_nothing() -> None:
-    few, low = np.full(9, 0.5), np.full(50, 0.01)
+    few, low = np.full(9, 0.5), np.full(50, 0.11)
     assert "fewer than 10" in judged(few, few).reasons[1] and judged(few, few).status == "inconclusive"
-    assert "so low" in judged(low, low).reasons[1] and judged(low, low).status == "inconclusive"
+    assert "so near to chance (0.100)" in judged(low, low).reasons[1] and judged(low, low).status == "inconclusive"
+    assert judged(low + 0.1, low).status == "pass"  # better than such a one is still shown
