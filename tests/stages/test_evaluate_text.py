@@ -229,3 +229,20 @@ def test_too_few_samples_or_a_baseline_near_zero_show_nothing() -> None:
     assert "fewer than 10" in judged(few, few).reasons[1] and judged(few, few).status == "inconclusive"
     assert "so near to chance (0.100)" in judged(low, low).reasons[1] and judged(low, low).status == "inconclusive"
     assert judged(low + 0.1, low).status == "pass"  # better than such a one is still shown
+
+
+def test_a_text_that_a_model_cannot_answer_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from deploytk.text import generating
+
+    def generate(texts: list[str]) -> Any:
+        if texts == ["long"]:
+            raise IndexError("index out of range\nin self")
+        return SimpleNamespace(texts=(texts[0].upper(),))
+
+    monkeypatch.setattr(generating, "opened", lambda _folder: SimpleNamespace(generate=generate))
+    told = text_systems.answered("m", ["a", "long", "b"])
+    assert [row["text"] for row in told] == ["A", None, "B"]
+    assert told[1]["reason"] == "IndexError: index out of range in self" and told[1]["latency_s"] is None
+    assert told[0]["latency_s"] > 0
