@@ -143,13 +143,14 @@ def _read(said: str) -> Answer:
         told = json.loads(said)
         choice = told["choices"][0]
         text, ended = choice["message"]["content"], choice.get("finish_reason")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         raise _Failed("the answer is no chat completion (no choices[0].message.content)", hope=False) from None
     if not isinstance(text, str) or not text.strip():
         raise _Failed(f"the answer has no text (finish_reason: {ended})", hope=False)
     usage = told.get("usage")
     return Answer(
-        text=text.strip(),
+        # Half a surrogate pair, which JSON can say, is in no UTF-8 file.
+        text=text.strip().encode(errors="replace").decode(),
         cut=ended == "length",
         prompt_tokens=_count(usage, "prompt_tokens"),
         answer_tokens=_count(usage, "completion_tokens"),
@@ -188,7 +189,7 @@ def _retry_after(said: str | None) -> float:
         return float(said)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
 
 

@@ -112,6 +112,7 @@ def test_where_nothing_listens_there_is_a_reason(tmp_path: Path) -> None:
     [
         (200, {}, "<html>"),
         (200, {}, []),
+        (200, {}, "[" * 100_000),
         (200, {}, {"choices": []}),
         (200, {}, {"choices": [{"message": None}]}),
         completion(None, ended="length"),
@@ -123,6 +124,18 @@ def test_an_answer_without_a_text_is_a_reason(reply: Reply, tmp_path: Path) -> N
         (told,) = remote.answers(at(server), ["a"], tmp_path)
 
     assert told.text is None and "the answer" in told.reason and len(server.prompts) == 1
+
+
+@pytest.mark.parametrize("said", ["soon", "Mon, 01 Jan 0001 00:00:00 +2300", "-5", "1e9"])
+def test_a_pause_that_cannot_be_read_is_our_own(said: str, tmp_path: Path) -> None:
+    with serving(lambda _p, n: completion("ok") if n else (503, {"Retry-After": said}, "")) as server:
+        assert remote.answers(at(server), ["a"], tmp_path)[0].text == "ok"
+
+
+def test_half_a_letter_can_be_written(tmp_path: Path) -> None:
+    with serving(lambda _p, _n: completion("a\ud83d")) as server:
+        (told,) = remote.answers(at(server), ["a"], tmp_path)
+    assert told.text == "a?"
 
 
 def test_usage_that_is_not_told_is_not_made_up(tmp_path: Path) -> None:
