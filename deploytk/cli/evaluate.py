@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from deploytk.cli import evaluate_text
 from deploytk.cli.common import progress, reporting, say_last
 from deploytk.cli.options import Number
+from deploytk.errors import InputError
 
 if TYPE_CHECKING:
     from deploytk.report import Report
@@ -16,11 +18,27 @@ if TYPE_CHECKING:
 _PATH = click.Path(path_type=Path)
 
 
+def _text_options(command: Any) -> Any:
+    for option in reversed(evaluate_text.OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("pipeline", type=_PATH)
-@click.option("--data", type=_PATH, required=True, help="data.yaml whose class names are the classifier's.")
+@click.argument("model", type=_PATH)
+@click.option(
+    "--data",
+    type=_PATH,
+    required=True,
+    help="data.yaml whose class names are the classifier's; of a text model a table (CSV, TSV, JSON lines, Parquet).",
+)
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
-@click.option("--against", type=_PATH, help="Another pipeline, or a run with detector/ and classifier/.")
+@click.option(
+    "--against",
+    type=_PATH,
+    multiple=True,
+    help="Another pipeline, or a run with detector/ and classifier/; of a text model another one, as often as wanted.",
+)
 @click.option("--detector", type=_PATH, help="Compare with these: the detector's model.pt or run folder ...")
 @click.option("--classifier", type=_PATH, help="... and the classifier's.")
 @click.option(
@@ -29,43 +47,63 @@ _PATH = click.Path(path_type=Path)
     type=Number(0, 1),
     default=0.02,
     show_default=True,
-    help="What the mAP50 of boxes with names may fall by (0.02 = 2 points).",
+    help="What the mAP50 of boxes with names, or a text model's ROUGE-L, may fall by (0.02 = 2 points).",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the report.")
+@_text_options
 @reporting
 def evaluate(
-    pipeline: Path,
+    model: Path,
     data: Path,
     split: str,
-    against: Path | None,
+    against: tuple[Path, ...],
     detector: Path | None,
     classifier: Path | None,
     max_drop: float,
     out: Path | None,
+    **text: Any,
 ) -> Report:
-    """Measure how right a two-stage PIPELINE is on labelled images, per stage and as a whole.
+    """Measure how right MODEL is: a two-stage pipeline on labelled images, or a text model on pairs of texts.
 
     \b
     deploytk evaluate pills/ --data data.yaml
     deploytk evaluate pills/ --data data.yaml --against runs/pills
     deploytk evaluate pills-int8/ --data data.yaml --against pills-fp32/
+    deploytk evaluate runs/chat --data chat.csv --against chat-int8/
+    deploytk evaluate runs/chat --data chat.csv --baseline-api https://HOST/v1 --api-model NAME
 
-    Detections find objects in confidence order at an IoU of 0.5. Exit codes: 0 nothing lost beyond the tolerance, 8
-    more was lost, 4 nothing could be shown.
+    Of a pipeline each stage and the whole are measured: detections find objects in confidence order at an IoU of 0.5.
+    Of text models all answer the same samples, and ROUGE-L is compared. Exit codes: 0 nothing lost beyond the
+    tolerance, 8 more was lost, 4 nothing could be shown.
     """
     from deploytk.report import render
-    from deploytk.stages.evaluate import against_of
-    from deploytk.stages.evaluate import evaluate as stage
+    from deploytk.stages.evaluate_text import is_text
 
-    with progress("evaluate") as listen:
-        report = stage(
-            pipeline,
-            data,
-            split=split,
-            against=against_of(against, detector, classifier),
-            max_drop=max_drop,
-            listen=listen,
-        )
+    if is_text(model):
+        if detector or classifier or split != "val":
+            raise InputError("--detector, --classifier and --split are for pipelines; this is a text model")
+        report = evaluate_text.run_text(model, data, against, max_drop, out, text)
+    else:
+        evaluate_text.refuse(text)
+        report = _of_pipeline(model, data, split, against, detector, classifier, max_drop)
     if out is not None:
         say_last(f"report: {render.write(report, out)['html']}")
     return report
+
+
+def _of_pipeline(
+    pipeline: Path,
+    data: Path,
+    split: str,
+    against: tuple[Path, ...],
+    detector: Path | None,
+    classifier: Path | None,
+    max_drop: float,
+) -> Report:
+    from deploytk.stages.evaluate import against_of, evaluate
+
+    if len(against) > 1:
+        raise InputError("a pipeline is compared with one other: give --against once")
+    other = against_of(next(iter(against), None), detector, classifier)
+    with progress("evaluate") as listen:
+        return evaluate(pipeline, data, split=split, against=other, max_drop=max_drop, listen=listen)

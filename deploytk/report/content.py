@@ -30,6 +30,7 @@ from deploytk.report.content_parts import parts_block
 from deploytk.report.content_pipeline import pipeline_block, predict_block
 from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
+from deploytk.report.content_text import text_evaluation_block
 from deploytk.report.content_training import train_block
 
 #: Sections that a block of its own shows.
@@ -37,7 +38,7 @@ _KNOWN = frozenset(
     {
         "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
         "engine", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts", "pipeline", "predict",
-        "ratio", "skipped", "sweep", "train",
+        "ratio", "skipped", "sweep", "text_evaluation", "train",
     }
 )  # fmt: skip
 
@@ -73,6 +74,7 @@ def blocks(report: Report) -> list[Block]:
         *ladder_block(report),
         *predict_block(report),
         *accuracy_block(report),
+        *text_evaluation_block(report),
         *bench_block(report),
         *pipeline_block(report),
         *load_block(report),

@@ -83,6 +83,25 @@ def of_file(path: Path, source: str, target: str) -> tuple[Pair, ...]:
     return tuple(pair for pair, _ in rows)
 
 
+def held_out(path: Path, source: str, target: str) -> tuple[Pair, ...]:
+    """The pairs of split val: of a folder its val file, of a file its rows of that split, or all where it has no split.
+
+    Raises:
+        InputError: it cannot be read, a column is not there, or there is no pair.
+    """
+    if not path.is_dir():
+        rows, _ = _rows(path, (source, target))
+        found = tuple(pair for pair, split in rows if split in (None, "val"))
+    else:
+        file = _named(path, _VAL)
+        if file is None:
+            raise InputError(f"{path}: no val file in it; name it val.csv (or {', '.join(_KINDS[1:])})")
+        found = of_file(file, source, target)
+    if not found:
+        raise InputError(f"{path}: no row of split val has both {source} and {target}")
+    return found
+
+
 def drawn(pairs: Sequence[Pair], count: int, seed: int = 0) -> tuple[Pair, ...]:
     """`count` of the pairs, the same ones whenever they are drawn from the same texts; all where there are no more."""
     order = sorted(range(len(pairs)), key=lambda i: (_draw(pairs[i].source, f"{_DRAWN}{seed}"), i))

@@ -98,3 +98,19 @@ def test_the_same_are_drawn_whatever_their_order(texts: list[str], count: int, c
 
     assert set(pairs.drawn(told, count)) == set(pairs.drawn(shuffled, count))
     assert len(pairs.drawn(told, count)) == min(count, len(told))
+
+
+def test_what_is_held_out_is_the_split_of_a_file_the_val_file_of_a_folder_or_all(tmp_path: Path) -> None:
+    split = table(tmp_path / "s.csv", "source,target,split\na,1,train\nb,2,dev\nc,3,val\n")
+    plain = table(tmp_path / "p.csv", "source,target\na,1\nb,\n")
+    folder = tmp_path / "f"
+    folder.mkdir()
+    with pytest.raises(InputError, match="no val file in it; name it"):
+        pairs.held_out(folder, "source", "target")
+    table(folder / "validation.csv", "source,target\nz,9\n")
+
+    assert [pair.source for pair in pairs.held_out(split, "source", "target")] == ["b", "c"]
+    assert pairs.held_out(plain, "source", "target") == (Pair("a", "1"),)
+    assert pairs.held_out(folder, "source", "target") == (Pair("z", "9"),)
+    with pytest.raises(InputError, match="no row of split val has both"):
+        pairs.held_out(table(tmp_path / "t.csv", "source,target,split\na,1,train\n"), "source", "target")
