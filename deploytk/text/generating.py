@@ -135,18 +135,31 @@ def opened(path: Path, *, threads: int | None = None, device: str = "cpu") -> Te
 
 def _torch(found: Described, threads: int | None, device: str) -> Any:
     import torch
-    import transformers
 
     if threads:
         torch.set_num_threads(threads)
+    return loaded_by_torch(found).to(device).eval()
+
+
+def loaded_by_torch(found: Described, *, unpacked: bool = False) -> Any:
+    """The network of a trained text model, with its adapters where it has some.
+
+    Args:
+        unpacked: weights under adapters are taken out of 4 bits.
+    """
+    import transformers
+
     kind = {"seq2seq": "AutoModelForSeq2SeqLM", "causal_lm": "AutoModelForCausalLM"}[found.description.task]
     base = found.description.base
-    model = getattr(transformers, kind).from_pretrained(base or found.folder)
-    if base:
-        from peft import PeftModel
+    if base is None:
+        return getattr(transformers, kind).from_pretrained(found.folder)
+    from peft import PeftModel
 
-        model = PeftModel.from_pretrained(model, str(found.folder))
-    return model.to(device).eval()
+    beside = found.folder / base  # of a tiny model; else the base is a name of the hub, or a folder elsewhere
+    model = getattr(transformers, kind).from_pretrained(beside if beside.is_dir() else base)
+    if unpacked and getattr(model, "is_quantized", False):
+        model = model.dequantize()
+    return PeftModel.from_pretrained(model, str(found.folder))
 
 
 def _onnx(found: Described, threads: int | None, _device: str) -> Any:

@@ -78,10 +78,11 @@ def write_model(wanted: Profile, network: Any, tokenizer: Any, folder: Path) -> 
         partial.mkdir()
         if text.lora is not None and not apart:
             network = network.merge_and_unload()
-        if apart:
-            _base_of(wanted, network, partial / "base")
-            settings["base"] = "base" if text.tiny else sources.place_of(text)
         network.save_pretrained(partial)
+        if apart and text.tiny:  # the random weights under the adapters are nowhere else
+            network.unload().save_pretrained(partial / "base")
+        if apart:
+            settings["base"] = "base" if text.tiny else sources.place_of(text)
         tokenizer.save_pretrained(partial)
         description.write(partial, wanted.backend, "torch", precision_of(wanted), settings)  # type: ignore[arg-type]
 
@@ -90,12 +91,6 @@ def precision_of(wanted: Profile) -> str:
     """What the weights of the model are stored in."""
     assert wanted.text is not None
     return "nf4" if wanted.text.quantize == "nf4" else _PRECISIONS[wanted.text.dtype]
-
-
-def _base_of(wanted: Profile, network: Any, folder: Path) -> None:
-    """Beside the adapters of a tiny model stand the random weights under them: they are nowhere else."""
-    if wanted.text is not None and wanted.text.tiny:
-        network.get_base_model().save_pretrained(folder)
 
 
 def _model(wanted: Profile, network: Any) -> dict[str, Any]:
