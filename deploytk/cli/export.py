@@ -12,7 +12,9 @@ from deploytk.cli.options import Number, Overrides, gibibytes, overrides
 from deploytk.errors import InputError
 
 if TYPE_CHECKING:
+    from deploytk.profile import Profile
     from deploytk.report import Report
+    from deploytk.stages.run_folder import RunFolder
 
 
 @click.command()
@@ -81,11 +83,28 @@ def export(run: Path, max_drop: float | None, imgsz: int | None, **values: Any) 
         return _both(run.absolute(), imgsz, overrides(**values, max_accuracy_drop=_share(max_drop)))
     folder = opened(run.absolute())
     profile = with_overrides(folder.profile(), overrides(**values, max_accuracy_drop=_share(max_drop)))
+    if profile.text is not None:
+        return _text(folder, profile, imgsz)
     with progress(f"exporting to {profile.export.target}") as listen:
         report = stage(folder, profile, listen, imgsz=imgsz)
     folder, profile = at_size(folder, profile, imgsz)
     written = render.write(report, folder.exported(profile.export.target))
     say_last(f"report: {written['html']}")
+    return report
+
+
+def _text(folder: RunFolder, profile: Profile, imgsz: int | None) -> Report:
+    """The report on a run of a text model."""
+    from deploytk.report import render
+    from deploytk.stages.export_text import export as stage
+
+    if imgsz is not None:
+        raise InputError("--imgsz is for images; this run has a text model")
+    with progress("exporting to onnx") as listen:
+        report = stage(folder, profile, listen)
+    say_last(f"report: {render.write(report, folder.exported('onnx'))['html']}")
+    if report.artifact is not None:
+        say_last(f"model: {report.artifact.path}")
     return report
 
 

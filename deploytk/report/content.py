@@ -31,6 +31,7 @@ from deploytk.report.content_pipeline import pipeline_block, predict_block
 from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
 from deploytk.report.content_text import text_evaluation_block
+from deploytk.report.content_text_export import text_export_block
 from deploytk.report.content_training import train_block
 
 #: Sections that a block of its own shows.
@@ -38,7 +39,7 @@ _KNOWN = frozenset(
     {
         "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
         "engine", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts", "pipeline", "predict",
-        "ratio", "skipped", "sweep", "text_evaluation", "train",
+        "ratio", "skipped", "sweep", "text_evaluation", "text_export", "train",
     }
 )  # fmt: skip
 
@@ -75,6 +76,7 @@ def blocks(report: Report) -> list[Block]:
         *predict_block(report),
         *accuracy_block(report),
         *text_evaluation_block(report),
+        *text_export_block(report),
         *bench_block(report),
         *pipeline_block(report),
         *load_block(report),
