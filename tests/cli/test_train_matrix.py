@@ -47,8 +47,8 @@ def test_a_person_sees_both_tables_and_where_the_report_is(here: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["activation=relu"], "one PROFILE is trained; several variants of it with --matrix"),
-        (["--jobs", "2"], "--jobs is for a --matrix"),
+        (["activation=relu"], "activation=relu: an axis is for a --matrix; name profiles"),
+        (["--jobs", "2"], "--jobs is for several trainings"),
         (["--matrix", "level=2,3", "--mode", "smoke"], "--mode smoke is for one training"),
         (["--matrix", "activaton=relu,silu"], "did you mean 'activation'?"),
         (["--matrix", "activation=relu,silu", "word"], "'word' is no axis"),
