@@ -81,6 +81,11 @@ class Measurement:
         """The sample percentile in ms; NaN where there is no sample."""
         return percentile(self.samples_ms, percent)
 
+    def judged_ms(self, percent: float) -> float:
+        """The same of what was judged: of the part of a call that details name as `judged`, or of the whole call."""
+        part = self.details.get("judged")
+        return percentile(self.parts_ms.get(part, ()), percent) if part else self.percentile_ms(percent)
+
     @property
     def items_per_second(self) -> float:
         """Throughput of one closed loop: batch size over the mean latency; 0 where nothing was measured."""

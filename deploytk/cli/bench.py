@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploytk.cli import bench_load, bench_pipeline
+from deploytk.cli import bench_load, bench_pipeline, bench_text
 from deploytk.cli.common import progress, reporting, say, say_last
 from deploytk.cli.options import BOUNDARY, BUDGET, PER, PERCENTILE, Number, share, thread_count
 from deploytk.errors import InputError
@@ -44,6 +44,9 @@ def crop_counts(_ctx: click.Context, _param: click.Parameter, text: str | None) 
     return sorted({int(word) for word in words})
 
 
+#: Seconds for a sweep, where nothing is said.
+_TIME_LIMIT_S = 120.0
+
 _NUMBERS = (
     click.option("--batches", default="1", show_default=True, help="1..64 (doubling, and between), 1..64:8 or 1,2,4."),
     BUDGET,
@@ -68,9 +71,7 @@ _NUMBERS = (
     click.option(
         "--time-limit",
         type=Number(0, min_open=True),
-        default=120.0,
-        show_default=True,
-        help="Seconds for the whole sweep.",
+        help="Seconds for the whole sweep (default 120; 600 for a text model).",
     ),
     click.option(
         "--min-samples",
@@ -88,8 +89,8 @@ _RUNNING = (
     click.option("--trust", is_flag=True, help="Load a TensorRT engine that holds host code, which runs that code."),
     click.option(
         "--samples",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help=".npz of real inputs (default: drawn ones).",
+        type=bench_text.CountOrFile(),
+        help=".npz of real inputs (default: drawn ones); of a text model how many texts (default 100).",
     ),
     BOUNDARY,
     click.option(
@@ -125,7 +126,7 @@ _OTHERWISE = (
 
 
 def _all(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed((*_NUMBERS, *_RUNNING, *bench_load.OPTIONS, *_OTHERWISE)):
+    for option in reversed((*_NUMBERS, *_RUNNING, *bench_text.OPTIONS, *bench_load.OPTIONS, *_OTHERWISE)):
         command = option(command)
     return command
 
@@ -146,6 +147,7 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     deploytk bench model.onnx --runtime onnx --runtime openvino --compare
     deploytk bench detector.onnx --boundary end_to_end --images photos/
     deploytk bench PIPELINE --boundary end_to_end --images photos/ --crops 0,1,4
+    deploytk bench RUN/export/onnx/int8 --batches 1..64 --samples 100 --judged first-token
     deploytk bench model.onnx --scenario server --qps 30 --percentile 99
     deploytk bench model.onnx --soak 10m
 
@@ -155,8 +157,13 @@ def bench(models: tuple[Path, ...], out: Path | None, junit: Path | None, suite:
     from deploytk.report import render
 
     folder = (out or Path("runs") / f"bench-{_name(models, suite)}").absolute()
+    is_text = suite is None and bench_text.wanted(models, values)
+    if not is_text:
+        values["time_limit"] = values["time_limit"] or _TIME_LIMIT_S
     if suite is not None:
         report = _suite(suite, models, folder)
+    elif is_text:
+        report = bench_text.run_bench(models, folder, values, _budget(values))
     elif bench_pipeline.wanted(models, values):
         report = bench_pipeline.run_bench(models[0], folder, values, _budget(values))
     elif bench_load.wanted(values):
@@ -178,6 +185,8 @@ def _name(models: tuple[Path, ...], suite: str | None) -> str:
         return f"suite-{Path(suite).stem}"
     if not models:
         raise InputError("name a MODEL, or a --suite")
+    if all(map(bench_text.is_text, models)):
+        return "-".join(dict.fromkeys(map(bench_text.name_of, models)))
     named = (model.parent.absolute().name if model.name == "pipeline.json" else model.stem for model in models)
     return "-".join(dict.fromkeys(named))
 

@@ -31,6 +31,7 @@ from deploytk.report.content_pipeline import pipeline_block, predict_block
 from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
 from deploytk.report.content_text import text_evaluation_block
+from deploytk.report.content_text_bench import text_bench_block
 from deploytk.report.content_text_export import text_export_block
 from deploytk.report.content_training import train_block
 
@@ -39,7 +40,7 @@ _KNOWN = frozenset(
     {
         "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
         "engine", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts", "pipeline", "predict",
-        "ratio", "skipped", "sweep", "text_evaluation", "text_export", "train",
+        "ratio", "skipped", "sweep", "text_bench", "text_evaluation", "text_export", "train",
     }
 )  # fmt: skip
 
@@ -79,6 +80,7 @@ def blocks(report: Report) -> list[Block]:
         *text_export_block(report),
         *bench_block(report),
         *pipeline_block(report),
+        *text_bench_block(report),
         *load_block(report),
         *npu_block(report),
         *engine_block(report),

@@ -129,7 +129,8 @@ def _status_tone(p: Point) -> Tone:
 
 
 def _limit(p: Point, budget: Budget | None) -> float:
-    if budget is None:
+    of_a_part = p.measurement is not None and p.measurement.details.get("judged")
+    if budget is None or of_a_part:
         return float("inf")
     return budget.latency_ms * (p.batch if budget.per == "item" else 1)
 

@@ -51,10 +51,14 @@ def _sizes(told: Mapping[str, Any]) -> Table:
         (
             text(name),
             text(f"{row['sizes']['bytes'] / 1e6:,.1f} MB"),
-            text(f"{1 / row['sizes']['of_checkpoint']:.2f} times smaller"),
-            text(f"{1 / row['sizes']['of_onnx_fp32']:.2f} times smaller"),
+            text(_beside(row["sizes"]["of_checkpoint"])),
+            text("the same" if name == "fp32" else _beside(row["sizes"]["of_onnx_fp32"])),
         )
         for name, row in told.items()
     ]
     columns = ("precision", "weights", "than the checkpoint", "than the float ONNX")
     return Table(columns=columns, rows=tuple(rows), title="Sizes", brief=True)
+
+
+def _beside(share: float) -> str:
+    return f"{1 / share:.2f} times smaller" if share < 1 else f"{share:.2f} times larger"

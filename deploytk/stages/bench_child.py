@@ -36,6 +36,7 @@ from deploytk.worker import die_with_parent
 if TYPE_CHECKING:
     from deploytk.stages.bench_end_to_end import EndToEnd
     from deploytk.stages.bench_pipeline_child import Whole
+    from deploytk.stages.bench_text_child import Answers
 
 #: What allocators of C++ runtimes say in an exception of another type.
 _OUT_OF_MEMORY = ("bad_alloc", "failed to allocate memory", "out of memory", "cannot allocate memory")
@@ -82,7 +83,7 @@ class ModelOnly:
 class Child:
     """One model, opened once and measured in blocks; every command is a method."""
 
-    measured: ModelOnly | EndToEnd | Whole
+    measured: ModelOnly | EndToEnd | Whole | Answers
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self.spec = spec
@@ -92,6 +93,8 @@ class Child:
 
     def open(self) -> dict[str, Any]:
         """Load the model; how long that took and what was got."""
+        if self.spec["format"] == "text":
+            return self._text()
         runtime = plugins.load("runtimes", self.spec["runtime"])
         if self.spec["format"] == "pipeline":
             return self._pipeline(runtime.DISTRIBUTIONS)
@@ -120,6 +123,21 @@ class Child:
         details = whole.session_details | {"inputs": whole.inputs, "versions": versions_of(*distributions)}
         gc.freeze()
         return {"load_ms": whole.load_ms, "details": details}
+
+    def _text(self) -> dict[str, Any]:
+        """Load a text model; the same answer."""
+        from deploytk.stages.bench_text_child import DISTRIBUTIONS, open_answers
+
+        self.measured, load_ms = open_answers(self.spec)
+        told = self.measured.model.described
+        details = {
+            "precision": told.precision,
+            "threads": self.spec.get("threads"),
+            "inputs": self.spec["inputs"],
+            "versions": versions_of(*DISTRIBUTIONS[told.runtime]),
+        }
+        gc.freeze()
+        return {"load_ms": load_ms, "details": details}
 
     def _measured(self, session: Session) -> tuple[ModelOnly | EndToEnd, str]:
         """(what is called inside the clock, what it is fed in words)."""

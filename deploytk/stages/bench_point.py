@@ -94,6 +94,12 @@ class Point:
         return median(seen) if seen else None
 
     @property
+    def judged(self) -> list[float]:
+        """What the budget is for, of each sample in ms: the whole call, or the part of it that the spec names."""
+        part = self.spec.get("judged")
+        return self.parts.get(part, []) if part else self.samples
+
+    @property
     def in_blocks(self) -> list[list[float]]:
         """The samples of each block, in order."""
         ends = list(itertools.accumulate(self.blocks))
@@ -214,7 +220,7 @@ class Point:
         return len(self.blocks) >= look.rounds and (look.fail_only or len(self.samples) >= look.rounds * CALLS)
 
     def _judged(self, look: Look) -> Verdict:
-        verdict = judge(self.samples, self.blocks, self.budget, self.batch, share=look.share, band=look.band)
+        verdict = judge(self.judged, self.blocks, self.budget, self.batch, share=look.share, band=look.band)
         over = self._over_memory()
         leaking = leak(self.used.get("rss_mb", []), self.calls)
         wrong = [reason for reason in (over, leaking) if reason]
@@ -246,7 +252,7 @@ class Point:
         """Whether the samples so far lie within the budget, or this share of it; no proof."""
         if self.verdict is not None:
             return self.verdict.status == "pass"
-        return bool(self.samples) and percentile(self.samples, self.budget.percentile) <= share * self.limit_ms
+        return bool(self.judged) and percentile(self.judged, self.budget.percentile) <= share * self.limit_ms
 
     def measurement(self, artifact: Artifact, machine: Machine) -> Measurement:
         """What was measured, keyed to the artifact's sha256."""

@@ -38,7 +38,7 @@ def row(m: Measurement, verdict: Verdict, budget: Budget) -> Row:
         "verdict": None if m.status == "not_run" else verdict.status,
         "kind": m.kind,
         **percentiles,
-        "judged_ms": _number(m.percentile_ms(budget.percentile)),
+        "judged_ms": _number(m.judged_ms(budget.percentile)),
         "items_per_second": m.items_per_second or None,
         "ms_per_item": typical / m.batch if typical is not None else None,
         "peak_rss_mb": m.peak_rss_mb,

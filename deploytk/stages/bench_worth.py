@@ -8,6 +8,7 @@ names it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from statistics import median
 
 from deploytk.budget import Budget, Verdict
 from deploytk.judge import CALLS, plan_for
@@ -40,9 +41,9 @@ def proof_s(budget: Budget, share: float, call_ms: float) -> float:
 
 def judged_ms(point: Point, points: Sequence[Point]) -> float:
     """The judged percentile of a point: of few samples their median, with the tail of the best known point."""
-    known = max(points, key=lambda p: len(p.samples))
-    tail = percentile(known.samples, known.budget.percentile) / (known.typical_ms or 1.0)
-    return tail * (point.typical_ms or 0.0)
+    known = max(points, key=lambda p: len(p.judged))
+    tail = percentile(known.judged, known.budget.percentile) / (median(known.judged) if known.judged else 1.0)
+    return tail * (median(point.judged) if point.judged else point.typical_ms or 0.0)
 
 
 def is_too_dear(point: Point, points: Sequence[Point], most_s: float) -> bool:

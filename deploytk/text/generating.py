@@ -12,6 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deploytk.errors import InputError
 from deploytk.plugins import import_or_explain
 from deploytk.profile_text import SOURCE
@@ -96,6 +98,23 @@ class TextModel:
             total_s=ended - began,
         )
 
+    def first_scores(self, texts: Sequence[str]) -> np.ndarray:
+        """(batch, vocabulary) float32: what the model itself says of the first token, before anything is forced."""
+        import torch
+
+        with torch.inference_mode():
+            found = self.model.generate(
+                **self.encoded(texts),
+                max_new_tokens=1,
+                num_beams=1,
+                do_sample=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+        scores: np.ndarray = found.logits[0].float().cpu().numpy()
+        return scores
+
     def answers(self, texts: Sequence[str], batch: int = 8) -> Iterator[str]:
         """The answer to each text, `batch` of them at a time, in their order."""
         for at in range(0, len(texts), batch):
@@ -147,37 +166,57 @@ def loaded_by_torch(found: Described, *, unpacked: bool = False) -> Any:
     Args:
         unpacked: weights under adapters are taken out of 4 bits.
     """
-    import transformers
-
-    kind = {"seq2seq": "AutoModelForSeq2SeqLM", "causal_lm": "AutoModelForCausalLM"}[found.description.task]
+    kind = _class("torch", found.description.task)
     base = found.description.base
     if base is None:
-        return getattr(transformers, kind).from_pretrained(found.folder)
+        return kind.from_pretrained(found.folder)
     from peft import PeftModel
 
     beside = found.folder / base  # of a tiny model; else the base is a name of the hub, or a folder elsewhere
-    model = getattr(transformers, kind).from_pretrained(beside if beside.is_dir() else base)
+    model = kind.from_pretrained(beside if beside.is_dir() else base)
     if unpacked and getattr(model, "is_quantized", False):
         model = model.dequantize()
     return PeftModel.from_pretrained(model, str(found.folder))
 
 
 def _onnx(found: Described, threads: int | None, _device: str) -> Any:
-    onnxruntime = import_or_explain("optimum.onnxruntime")
+    kind = _class("onnx", found.description.task)
     from onnxruntime import SessionOptions
 
     options = SessionOptions()
     if threads:
         options.intra_op_num_threads = threads
-    kind = {"seq2seq": "ORTModelForSeq2SeqLM", "causal_lm": "ORTModelForCausalLM"}[found.description.task]
-    return getattr(onnxruntime, kind).from_pretrained(found.folder, session_options=options, use_io_binding=False)
+    return kind.from_pretrained(found.folder, session_options=options, use_io_binding=False)
 
 
 def _openvino(found: Described, threads: int | None, _device: str) -> Any:
-    intel = import_or_explain("optimum.intel")
-    kind = {"seq2seq": "OVModelForSeq2SeqLM", "causal_lm": "OVModelForCausalLM"}[found.description.task]
     options = {"INFERENCE_NUM_THREADS": str(threads)} if threads else {}
-    return getattr(intel, kind).from_pretrained(found.folder, ov_config=options)
+    return _class("openvino", found.description.task).from_pretrained(found.folder, ov_config=options)
+
+
+#: runtime -> the module whose classes load its models, and the beginning of their names.
+_FROM = {
+    "torch": ("transformers", "AutoModel"),
+    "onnx": ("optimum.onnxruntime", "ORTModel"),
+    "openvino": ("optimum.intel", "OVModel"),
+}
+_ENDS = {"seq2seq": "ForSeq2SeqLM", "causal_lm": "ForCausalLM"}
+
+
+def _class(runtime: str, task: str) -> Any:
+    module, begins = _FROM[runtime]
+    return getattr(import_or_explain(module), begins + _ENDS[task])
+
+
+def prepare(path: Path) -> None:
+    """Import what the text model in a folder needs, so that the time of loading it is that of the model alone.
+
+    Raises:
+        InputError: no text model.
+        MissingDependency: a library is not installed.
+    """
+    told = descriptions.read(path).description
+    _ = import_or_explain("transformers").AutoTokenizer, _class(told.runtime, told.task)
 
 
 _LOADERS = {"torch": _torch, "onnx": _onnx, "openvino": _openvino}

@@ -161,7 +161,7 @@ def _frame(path: Path) -> Any:
     if kind not in _KINDS:
         raise InputError(f"{path}: a table of texts is one of {', '.join(_KINDS)}, or a folder with train.* and val.*")
     polars = import_or_explain("polars")
-    if kind == ".parquet" and not path.is_file():
+    if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = b"" if kind == ".parquet" else files.content(path)
     try:
