@@ -169,6 +169,13 @@ class Bench(Strict):
     threads: int | None = Field(None, ge=1, description="intra-op threads; all cores by default")
     time_limit_s: float = Field(120.0, gt=0, description="for the whole sweep")
     require: Literal["any", "all"] = Field("any", description="which of the batch sizes must meet the budget")
+    samples: int = Field(100, ge=1, description="of a text model: validation texts that are answered")
+    tokens: int | None = Field(
+        None, ge=2, description="of a text model: tokens of each answer; as the model ends them by default"
+    )
+    judged: Literal["answer", "first-token", "token"] = Field(
+        "answer", description="of a text model: what the budget is for, of a batch"
+    )
 
     @field_validator("batches")
     @classmethod
@@ -264,6 +271,9 @@ class Profile(OneModel, Named):  # in this order the names come first where a pr
     def _text_backends_have_text(self) -> Profile:
         if (self.backend in TEXT_BACKENDS) != (self.text is not None):
             raise ValueError(f"backend: {' or '.join(TEXT_BACKENDS)} and text: {{config, ...}} go together")
+        alone = {"samples", "tokens", "judged"} & self.bench.model_fields_set
+        if alone and self.text is None:
+            raise ValueError(f"bench: {', '.join(sorted(alone))}: for text models only")
         return self
 
     def part(self, name: str) -> Profile:

@@ -22,7 +22,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "parity": ("deploytk.cli.parity:parity", "Compare a converted model with its source, layer by layer."),
     "bench": ("deploytk.cli.bench:bench", "Measure latency by batch size and judge it against a budget."),
     "predict": ("deploytk.cli.predict:predict", "Say what is in images, by a two-stage pipeline."),
-    "evaluate": ("deploytk.cli.evaluate:evaluate", "Measure how right a two-stage pipeline is, and what it lost."),
+    "evaluate": (
+        "deploytk.cli.evaluate:evaluate",
+        "Measure how right a pipeline or text model is, and what it lost.",
+    ),
+    "ensemble": ("deploytk.cli.ensemble:ensemble", "Answer by several models as one, and say what that is worth."),
     "optimize": ("deploytk.cli.optimize:optimize", "Find the fastest model that meets a budget, ready to deploy."),
     "run": ("deploytk.cli.run:run", "Run the whole pipeline of a profile, resumable, with one report."),
     "compare": ("deploytk.cli.compare:compare", "Put the reports of several runs into one table."),

@@ -8,23 +8,38 @@ from typing import TYPE_CHECKING, Any
 
 from deploytk.cli.common import say_last
 from deploytk.cli.live import live
-from deploytk.errors import InputError
+from deploytk.errors import DeploytkError, InputError
 
 if TYPE_CHECKING:
     from deploytk.cli.options import Overrides
     from deploytk.report import Report
+    from deploytk.stages.matrix_axes import Variant
 
 
 def several(names: Sequence[str], given: Overrides, out: Path | None, *, jobs: int, how: Any) -> Report:
     """The report of several profiles, each trained for itself."""
-    from deploytk import profile_loading
     from deploytk.cli.train import told_how_to_go_on
-    from deploytk.errors import DeploytkError
-    from deploytk.stages import train_parts
     from deploytk.stages.matrix import matrix
+
+    variants, refused = loaded(names, given)
+    folder = (out or Path("runs") / "several").absolute()
+    with live({v.name: v.profile.train.epochs for v in variants}) as listen, told_how_to_go_on(folder):
+        report = matrix(folder.name, variants, folder, jobs=jobs, how=how, listen=listen, refused=refused)
+    say_last(f"report: {folder / 'report.html'}")
+    return report
+
+
+def loaded(names: Sequence[str], given: Overrides) -> tuple[list[Variant], dict[str, DeploytkError]]:
+    """(the profiles with these names, why the others are none).
+
+    Raises:
+        InputError: two of them have the same name.
+    """
+    from deploytk import profile_loading
+    from deploytk.stages import train_parts
     from deploytk.stages.matrix_axes import Variant
 
-    variants, refused = [], {}
+    variants, refused = [], dict[str, DeploytkError]()
     for name in names:
         try:
             profile = profile_loading.load(name, given)
@@ -36,11 +51,7 @@ def several(names: Sequence[str], given: Overrides, out: Path | None, *, jobs: i
     twice = {v.name for v in variants if [w.name for w in variants].count(v.name) > 1}
     if twice:
         raise InputError(f"{', '.join(sorted(twice))}: named more than once; their run folders would be the same")
-    folder = (out or Path("runs") / "several").absolute()
-    with live({v.name: v.profile.train.epochs for v in variants}) as listen, told_how_to_go_on(folder):
-        report = matrix(folder.name, variants, folder, jobs=jobs, how=how, listen=listen, refused=refused)
-    say_last(f"report: {folder / 'report.html'}")
-    return report
+    return variants, refused
 
 
 def trained(which: str, axes: Sequence[str], given: Overrides, out: Path | None, *, jobs: int, how: Any) -> Report:

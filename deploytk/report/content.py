@@ -11,6 +11,7 @@ from deploytk.report.content_data import data_block
 from deploytk.report.content_diagnosis import diagnosis_block
 from deploytk.report.content_diff import diff_block, ratio_block
 from deploytk.report.content_engine import engine_block
+from deploytk.report.content_ensemble import ensemble_block
 from deploytk.report.content_generic import generic, scalar
 from deploytk.report.content_ladder import ladder_block
 from deploytk.report.content_load import load_block
@@ -30,6 +31,7 @@ from deploytk.report.content_parts import parts_block
 from deploytk.report.content_pipeline import pipeline_block, predict_block
 from deploytk.report.content_pipeline_accuracy import accuracy_block
 from deploytk.report.content_search import crossover_block, sweep_block
+from deploytk.report.content_several import several_block
 from deploytk.report.content_text import text_evaluation_block
 from deploytk.report.content_text_bench import text_bench_block
 from deploytk.report.content_text_export import text_export_block
@@ -39,8 +41,9 @@ from deploytk.report.content_training import train_block
 _KNOWN = frozenset(
     {
         "accuracy", "agreement", "bench", "compare", "contract", "crossover", "data_check", "diagnosis", "diff",
-        "engine", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts", "pipeline", "predict",
-        "ratio", "skipped", "sweep", "text_bench", "text_evaluation", "text_export", "train",
+        "engine", "ensemble", "exports", "ladder", "load", "matrix", "npu", "optimize", "parity", "parts",
+        "pipeline", "predict", "ratio", "several", "skipped", "sweep", "text_bench", "text_evaluation", "text_export",
+        "train",
     }
 )  # fmt: skip
 
@@ -70,6 +73,7 @@ def blocks(report: Report) -> list[Block]:
         *compare_block(report),
         *sweep_block(report),
         *crossover_block(report),
+        *several_block(report),
         *matrix_block(report),
         *parts_block(report),
         *models_block(report),
@@ -78,6 +82,7 @@ def blocks(report: Report) -> list[Block]:
         *accuracy_block(report),
         *text_evaluation_block(report),
         *text_export_block(report),
+        *ensemble_block(report),
         *bench_block(report),
         *pipeline_block(report),
         *text_bench_block(report),

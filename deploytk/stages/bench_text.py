@@ -25,7 +25,7 @@ from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_sweep import swept
 from deploytk.stages.bench_text_child import DECODE, FIRST, PER_TOKEN, TEXT
 from deploytk.stages.bench_threads import measured_threads
-from deploytk.stages.run_folder import RunFolder
+from deploytk.stages.text_samples import run_of
 from deploytk.text import description as descriptions
 from deploytk.text import pairs
 from deploytk.text.description import Described
@@ -178,7 +178,7 @@ def _digest(where: Path) -> str | None:
 
 def _trained_with(described: Described) -> Path:
     """The table that the run was trained with in whose folder the model stands."""
-    run = next((RunFolder(f) for f in described.folder.absolute().parents if (f / "profile.json").is_file()), None)
+    run = run_of(described)
     path = run.profile().data.path if run else None
     if path is None:
         raise InputError(f"{described.folder}: no texts to answer; give --data FILE with a column of them")

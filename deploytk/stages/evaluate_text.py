@@ -17,11 +17,12 @@ from deploytk.files import sha256_of, write_text
 from deploytk.measurement import Machine
 from deploytk.profile_text import SOURCE, Rouge
 from deploytk.report import Report
-from deploytk.stages.run_folder import RunFolder
+from deploytk.stages import text_samples
+from deploytk.stages.text_samples import name_of
 from deploytk.stages.text_systems import Baseline, System, of_endpoint, of_model
 from deploytk.stages.text_verdict import METRIC, verdict
 from deploytk.text import description as descriptions
-from deploytk.text import pairs, rouge
+from deploytk.text import rouge
 from deploytk.text.description import Described
 from deploytk.text.endpoint import require
 from deploytk.text.pairs import Pair
@@ -73,10 +74,10 @@ def evaluate(
     if baseline:
         require(baseline.endpoint)
     told = described[0].description
-    asked, drawing = _drawn(described, data, (source or told.source, target or told.target), samples, seed)
+    asked, drawing = text_samples.drawn(described, data, (source or told.source, target or told.target), samples, seed)
     texts = [pair.source for pair in asked]
     with worker.log_folder(None, "evaluate") as logs:
-        systems = [of_model(_name(i), one.folder, texts, logs, listen) for i, one in enumerate(described)]
+        systems = [of_model(name_of(i), one.folder, texts, logs, listen) for i, one in enumerate(described)]
         if baseline:
             prompts = [(prompt or told.prompt).replace(SOURCE, text) for text in texts]
             systems.append(of_endpoint("endpoint", baseline, prompts, listen))
@@ -122,10 +123,6 @@ def _described(path: Path) -> Described:
     return descriptions.read(path)
 
 
-def _name(number: int) -> str:
-    return "model" if number == 0 else f"against-{number}"
-
-
 def _facts(described: Sequence[Described], number: int) -> dict[str, Any]:
     """Which model it is, in its own words; nothing of an endpoint."""
     if number >= len(described):
@@ -137,45 +134,6 @@ def _facts(described: Sequence[Described], number: int) -> dict[str, Any]:
         "beams": one.description.beams,
         "sha256": sha256_of(one.path),
     }
-
-
-def _drawn(
-    described: Sequence[Described], data: Path, columns: tuple[str, str], count: int, seed: int
-) -> tuple[tuple[Pair, ...], dict[str, Any]]:
-    """(the samples, what the report says of them): none that one of the models was trained on, as far as is known."""
-    found = pairs.held_out(data, *columns)
-    trained, unknown = set[str](), []
-    for number, one in enumerate(described):
-        sources = _trained_on(one)
-        if sources is None:
-            unknown.append(_name(number))
-        trained |= sources or set()
-    new = [pair for pair in found if pair.source not in trained]
-    if not new:
-        raise InputError(f"{data}: all {len(found)} pairs are among what a model was trained on; give others")
-    asked = pairs.drawn(new, count, seed)
-    return asked, {
-        "data": str(data),
-        "columns": list(columns),
-        "seed": seed,
-        "pairs": len(found),
-        "trained_on": len(found) - len(new),
-        "training_unknown": unknown,
-        "samples": len(asked),
-        "digest": pairs.digest(asked),
-    }
-
-
-def _trained_on(model: Described) -> set[str] | None:
-    """The texts that a model was trained on; None where its run or its data are not there to tell."""
-    run = next((parent for parent in model.folder.absolute().parents[:3] if (parent / "profile.json").is_file()), None)
-    if run is None:
-        return None
-    try:
-        profile = RunFolder(run).profile()
-        return {pair.source for pair in pairs.read(profile).train} if profile.text else None
-    except InputError:
-        return None
 
 
 def _scored(

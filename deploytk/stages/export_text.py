@@ -154,7 +154,13 @@ class _Export:
             f"INT8 takes {speed['ratio']:.2f} times as long as fp32 ({low:.2f} to {high:.2f}, {speed['rounds']} rounds)"
         )
         slower = low > 1
-        if slower:
+        assert self.profile.text is not None
+        if slower and self.profile.text.tiny:
+            self.reasons.append(
+                "slower than float, which says nothing here: the network is a tiny one, to try all else"
+            )
+            slower = False
+        elif slower:
             self.reasons.append("INT8 is slower than float on this CPU: deploy the float model")
         return bool(lost < -allowed or slower)
 

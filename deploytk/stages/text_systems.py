@@ -52,11 +52,17 @@ class System:
         }
 
 
-def of_model(name: str, folder: Path, texts: Sequence[str], logs: Path, listen: Listener | None) -> System:
-    """A text model's answers, generated in a child process, one text at a time."""
+def of_model(
+    name: str, folder: Path, texts: Sequence[str], logs: Path, listen: Listener | None, *, beams: int | None = None
+) -> System:
+    """A text model's answers, generated in a child process, one text at a time.
+
+    Args:
+        beams: of the search; as the model's description says by default.
+    """
     told = worker.call(
         "deploytk.stages.text_systems:answered",
-        {"folder": str(folder), "texts": list(texts)},
+        {"folder": str(folder), "texts": list(texts), "beams": beams},
         logs=logs,
         name=name,
         timeout_s=_TIMEOUT_S,
@@ -65,7 +71,7 @@ def of_model(name: str, folder: Path, texts: Sequence[str], logs: Path, listen: 
     return System(name=name, facts={"kind": "model", "where": str(folder)}, rows=tuple(told))
 
 
-def answered(folder: str, texts: list[str]) -> list[dict[str, Any]]:
+def answered(folder: str, texts: list[str], beams: int | None = None) -> list[dict[str, Any]]:
     """In a child: a row for each text. The first one is answered twice: the first time is a warm-up."""
     from deploytk.text import generating
 
@@ -75,7 +81,7 @@ def answered(folder: str, texts: list[str]) -> list[dict[str, Any]]:
         worker.emit(done=number, total=len(texts) + 1)
         began = time.perf_counter()
         try:
-            said = model.generate([text]).texts[0]
+            said = model.generate([text], beams=beams).texts[0]
         except (RuntimeError, ValueError, IndexError) as error:  # this text is too long for it, or the like
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             rows.append({"text": None, "reason": reason, "latency_s": None})

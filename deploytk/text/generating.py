@@ -58,20 +58,22 @@ class TextModel:
         found.pop("token_type_ids", None)  # tokenizers made for BERT add them; none of these models takes them
         return found.to(self.model.device)
 
-    def generate(self, texts: Sequence[str], *, exactly: int | None = None) -> Generated:
+    def generate(self, texts: Sequence[str], *, exactly: int | None = None, beams: int | None = None) -> Generated:
         """The answers to a batch of texts.
 
         Args:
             exactly: so many tokens for each text, whether it has ended or not: to measure equal work.
+            beams: of the search; as the model's description says by default.
         """
         import torch
         from transformers import StoppingCriteriaList
 
         said, times = self.described, []
+        width = beams or said.beams
 
         def note(_ids: Any, _scores: Any, **_more: Any) -> Any:
             times.append(time.perf_counter())
-            return torch.zeros(len(texts) * said.beams, dtype=torch.bool, device=_ids.device)
+            return torch.zeros(len(texts) * width, dtype=torch.bool, device=_ids.device)
 
         tokens = exactly or said.max_target
         began = time.perf_counter()
@@ -81,7 +83,7 @@ class TextModel:
                 **feeds,
                 max_new_tokens=tokens,
                 min_new_tokens=exactly,
-                num_beams=said.beams,
+                num_beams=width,
                 do_sample=False,
                 pad_token_id=self.tokenizer.pad_token_id,
                 stopping_criteria=StoppingCriteriaList([note]),
