@@ -27,6 +27,10 @@ class Lora(Strict):
     )
 
 
+#: No more than this of a tiny network, from which no word of sense is to be had.
+_OF_TINY = {"max_source": 128, "max_target": 32, "score": 20}
+
+
 class Text(Strict):
     """A text model and its task."""
 
@@ -35,7 +39,8 @@ class Text(Strict):
     folder: Path | None = Field(None, description="a local folder with its files, instead of the hub")
     tiny: bool = Field(
         False,
-        description="a small random network of the same architecture and a tokenizer made on the spot: to try all else",
+        description="a small random network of the same architecture and a tokenizer made on the spot, which reads at "
+        "most 128 tokens, answers with 32 and is scored on 20 samples: to try all else",
     )
     config: dict[str, Any] = Field(
         description="the architecture as in its config.json, model_type first: what is known before anything is loaded"
@@ -60,6 +65,14 @@ class Text(Strict):
         "whitespace",
         description="what ROUGE counts: whitespace (words), character, or model (its own tokens); never comparable",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_where_tiny(cls, told: Any) -> Any:
+        if not isinstance(told, dict) or told.get("tiny") is not True:
+            return told
+        given = {name: told.get(name, cls.model_fields[name].default) for name in _OF_TINY}
+        return {**told, **{name: min(n, _OF_TINY[name]) for name, n in given.items() if isinstance(n, int)}}
 
     @model_validator(mode="after")
     def _sound(self) -> Text:

@@ -53,13 +53,6 @@ def _cells(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _wrong(rows: list[Mapping[str, Any]]) -> Table:
     told = tuple(
-        (
-            text(row["name"]),
-            text(row["stage"]),
-            text(row["why"] if row["stage"] == "train" else ""),
-            text(row["reason"]),
-        )
-        for row in rows
-        if row["exit_code"]
+        tuple(text(row[key]) for key in ("name", "stage", "why", "reason")) for row in rows if row["exit_code"]
     )
     return Table(columns=("model", "at", "kind", "why"), rows=told, title="What went wrong", brief=True)

@@ -156,9 +156,7 @@ class _Export:
         slower = low > 1
         assert self.profile.text is not None
         if slower and self.profile.text.tiny:
-            self.reasons.append(
-                "slower than float, which says nothing here: the network is a tiny one, to try all else"
-            )
+            self.reasons.append("slower than float, which is not judged: the network is a tiny one, to try all else")
             slower = False
         elif slower:
             self.reasons.append("INT8 is slower than float on this CPU: deploy the float model")

@@ -74,12 +74,19 @@ def _deployed(variant: Variant, folder: Path, row: dict[str, Any], say: Say, lis
         trained = train(variant.profile, folder, None, how="auto")  # stands there already: only read
         report = run_text.after_training(variant.profile, folder, trained, say=say, listen=listen)
     except DeploytkError as error:
-        row |= {"stage": "export", "verdict": "fail", "exit_code": error.exit_code, "reason": error.reasons[0]}
+        row |= {
+            "stage": "export",
+            "why": "",
+            "verdict": "fail",
+            "exit_code": error.exit_code,
+            "reason": error.reasons[0],
+        }
         say(f"{variant.name}: {error.reasons[0]}")
         return
     write(report, folder)
     benched = "bench" in report.sections
     row |= {
+        "why": "",
         "stage": "done" if benched else "export",
         "verdict": report.verdict.status,
         "exit_code": report.exit_code,
@@ -151,5 +158,5 @@ def _report(
 def _where(row: Mapping[str, Any]) -> str:
     if row["stage"] == "done":
         return ""
-    why = f" ({row['why']})" if row["stage"] == "train" and row["why"] else ""
+    why = f" ({row['why']})" if row["why"] else ""
     return f"{row['stage']}{why}: "
