@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,17 @@ def pytest_collection_finish() -> None:
     What is tested collects before each block of samples: with millions of objects looked through each time, the tests
     of that alone took minutes.
     """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_of_a_file() -> Iterator[None]:
+    """What the tests of a file leave goes here, in the main thread, and what they have imported is looked through once.
+
+    An OpenVINO plugin that goes in another thread takes the main thread's signal stack along (runtimes/openvino.py).
+    """
+    yield
     gc.collect()
     gc.freeze()
 

@@ -114,7 +114,7 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
     """
     require_known("openvino", options, OPTIONS)
     config = _config(threads, options)
-    core = _core()
+    core = one_core()
     model = _read(core, path)
     inputs = [_spec(port) for port in model.inputs]
     rebatched = False
@@ -130,8 +130,13 @@ def open_session(path: Path, *, batch: int | None, threads: int | None, options:
 
 
 @cache
-def _core() -> ov.Core:
-    """The one core of the process: the models of a pipeline share its plugin and its threads."""
+def one_core() -> ov.Core:
+    """The one core of the process, which lives as long as it: its models share a plugin and its threads.
+
+    The CPU plugin gives the thread that compiles first a signal stack of its own, and unmaps it when its core goes,
+    in whatever thread garbage is collected. The next signal to the first thread then kills the process without a word
+    (OpenVINO 2026.4, found in a core dump: SIGSEGV within SIGCHLD).
+    """
     return ov.Core()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import weakref
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,3 +212,24 @@ def test_a_wrong_feed_is_named(tmp_path: Path) -> None:
 def test_operators_that_openvino_does_not_have_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"OpenVINO cannot load it: No conversion rule found .*Frobnicate"):
         openvino.open_session(tiny_onnx.custom(tmp_path / "m.onnx"), batch=1, threads=1)
+
+
+#: Run apart: where the core goes with the session, in another thread, the next signal kills the process.
+_SIGNALLED = """
+import faulthandler, signal, subprocess, sys, threading
+from pathlib import Path
+faulthandler.enable()
+signal.signal(signal.SIGCHLD, lambda *_: None)
+from deploytk.runtimes import openvino
+left = [openvino.open_session(Path(sys.argv[1]), batch=1, threads=1)]
+thread = threading.Thread(target=left.clear)
+thread.start()
+thread.join()
+subprocess.run(["true"], check=True)
+"""
+
+
+def test_a_session_that_goes_in_another_thread_leaves_this_one_its_signal_stack(tmp_path: Path) -> None:
+    path = tiny_onnx.conv(tmp_path / "m.onnx")
+    argv = [sys.executable, "-c", _SIGNALLED, str(path)]
+    assert subprocess.run(argv, timeout=120, check=False).returncode == 0

@@ -12,10 +12,10 @@ import numpy as np
 from deploytk import usage
 from deploytk.errors import ParityFailed
 from deploytk.recipe import Recipe
-from deploytk.runtimes.openvino import DEVICE
+from deploytk.runtimes.openvino import DEVICE, one_core
 from deploytk.targets.openvino import guards
 from deploytk.targets.openvino.conversion import opened, write
-from deploytk.targets.openvino.library import nncf, ov
+from deploytk.targets.openvino.library import nncf
 from deploytk.targets.openvino.prediction import Predict, predictor
 from deploytk.targets.openvino.quantization import Feeds, Passes, in_float, settings
 from deploytk.targets.openvino.sensitivity import sqnr_db
@@ -101,7 +101,7 @@ class _Validation:
 
 
 def _compiled(source: Any) -> Any:
-    return ov.Core().compile_model(source, DEVICE, guards.EXACT)
+    return one_core().compile_model(source, DEVICE, guards.EXACT)
 
 
 def _predict(model: Any) -> Predict:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from deploytk.errors import InputError, ParityFailed
 from deploytk.files import size_of, written_whole
 from deploytk.graphs import onnx as graphs
-from deploytk.runtimes.openvino import why
+from deploytk.runtimes.openvino import one_core, why
 from deploytk.runtimes.openvino_library import ov
 from deploytk.targets.openvino import nodes
 
@@ -30,7 +30,7 @@ def convert(onnx: Path, out: Path, precision: Precision) -> dict[str, Any]:
     """
     model = opened(onnx)
     write(model, out, half=precision == "fp16")
-    made = ov.Core().read_model(out)
+    made = one_core().read_model(out)
     if signature(made) != signature(model):
         raise ParityFailed(f"{out}: takes and gives {signature(made)}, and the ONNX {signature(model)}")
     weights = _weights(made)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.errors import InputError, ParityFailed
+from deploytk.runtimes.openvino import one_core
 from deploytk.runtimes.openvino_library import ov
 from deploytk.targets.openvino import nodes
 from deploytk.targets.openvino.conversion import signature, write
@@ -26,7 +27,7 @@ def graft(around: Path, detector: Path, out: Path, takes: str, gives: str) -> di
         ParityFailed: what was written takes or gives something else than `around`, or lost its quantizers.
     """
     # Read, not converted: converting fuses a division into the convolution behind it, and the seam is gone.
-    frame, inner = ov.Core().read_model(around), ov.Core().read_model(detector)
+    frame, inner = one_core().read_model(around), one_core().read_model(detector)
     wanted, quantizers = signature(frame), len(nodes.quantizers(inner))
     before, after = _tensor(frame, takes, around), _tensor(frame, gives, around)
     if len(inner.inputs) != 1 or len(inner.outputs) != 1:
@@ -40,7 +41,7 @@ def graft(around: Path, detector: Path, out: Path, takes: str, gives: str) -> di
     _moved(entered, before)
     _moved(after, left)
     write(ov.Model(frame.get_results(), frame.get_parameters(), inner.get_friendly_name()), out, half=False)
-    made = ov.Core().read_model(out)
+    made = one_core().read_model(out)
     if signature(made) != wanted or len(nodes.quantizers(made)) != quantizers:
         raise ParityFailed(
             f"{out.name}: takes and gives {signature(made)} with {len(nodes.quantizers(made))} quantizers; "

@@ -10,8 +10,7 @@ import numpy as np
 
 from deploytk.data import agreement
 from deploytk.errors import ParityFailed
-from deploytk.runtimes.openvino import DEVICE, operators
-from deploytk.runtimes.openvino_library import ov
+from deploytk.runtimes.openvino import DEVICE, one_core, operators
 from deploytk.targets.openvino import nodes
 
 #: What OpenVINO is told so that roundings of the floats are no part of a comparison.
@@ -26,7 +25,7 @@ def proved(source: Any, path: Path, feeds: Sequence[np.ndarray]) -> dict[str, in
     Raises:
         ParityFailed: nothing is quantized in the file, nothing computes in INT8, or the outputs collapsed.
     """
-    core = ov.Core()
+    core = one_core()
     made = core.read_model(path)
     quantizers = len(nodes.quantizers(made))
     if not quantizers:

@@ -11,8 +11,7 @@ import numpy as np
 from deploytk import worker
 from deploytk.data import agreement
 from deploytk.recipe import Recipe
-from deploytk.runtimes.openvino import DEVICE
-from deploytk.runtimes.openvino_library import ov
+from deploytk.runtimes.openvino import DEVICE, one_core
 from deploytk.targets.openvino import nodes
 from deploytk.targets.openvino.conversion import opened
 from deploytk.targets.openvino.guards import EXACT, detects
@@ -92,5 +91,5 @@ def _with_only(model: Any, kept: list[str]) -> Any:
 
 
 def _outputs(model: Any, samples: list[np.ndarray]) -> np.ndarray:
-    compiled = ov.Core().compile_model(model, DEVICE, EXACT)
+    compiled = one_core().compile_model(model, DEVICE, EXACT)
     return np.concatenate([compiled(sample)[0].copy() for sample in samples])
