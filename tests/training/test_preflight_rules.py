@@ -74,6 +74,23 @@ def test_what_only_a_classifier_has_is_refused_for_a_detector() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ({"dtype": "bfloat16"}, "set text.dtype: float32"),
+        ({"dtype": "bfloat16", "lora": {"targets": ["q"]}}, ""),  # the weights under adapters are not trained
+        ({"lora": {"targets": ["q"], "dtype": "float16"}}, "set text.lora.dtype: float32"),
+        ({}, ""),
+    ],
+)
+@pytest.mark.parametrize("gpus", [(), (A100,)])
+def test_a_scaler_and_half_precision_that_is_trained(text: dict[str, Any], wrong: str, gpus: tuple[Gpu, ...]) -> None:
+    told = {"backend": "seq2seq", "text": {"config": {"model_type": "bart"}, **text}, **train(precision="fp16")}
+    found = [f for f in looked_at(context(told, gpus=gpus)) if f.rule == "PRE013" and "scales the loss" in f.message]
+    assert [f.severity for f in found] == (["error"] if wrong else [])
+    assert all(wrong in f.fix for f in found)
+
+
+@pytest.mark.parametrize(
     ("asked", "gpus", "found"),
     [
         ("auto", (), []),

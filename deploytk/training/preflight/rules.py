@@ -93,16 +93,20 @@ class BatchOfOne(Rule):
 
 
 class Precision(Rule):
-    """The device has the precision that is asked for: bf16 needs compute capability 8.0, fp16 a GPU."""
+    """The device has the precision that is asked for: bf16 needs capability 8.0, fp16 a GPU and weights in float32."""
 
     code, severity = "PRE013", "error"
 
     @staticmethod
     def check(context: Context) -> Iterator[Said]:
         """What would fail in the first step, or be emulated slowly."""
-        asked, gpu = context.profile.train.precision, context.gpu
+        asked, gpu, text = context.profile.train.precision, context.gpu, context.profile.text
         if asked in {"auto", "fp32"}:
             return
+        trained = "float32" if text is None else text.lora.dtype if text.lora else text.dtype
+        if problem := scaler_problem(asked, frozenset({trained})):
+            key = "text.lora.dtype" if text and text.lora else "text.dtype"
+            yield Said(where="train.precision", what=problem, fix=f"use auto or bf16, or set {key}: float32")
         if gpu is None:
             yield Said(where="train.precision", what=f"{asked} without a GPU", fix="use auto or fp32")
         elif asked == "bf16" and gpu.capability < (8, 0):
