@@ -87,6 +87,19 @@ def head_of(outputs: Sequence[TensorSpec], size: tuple[int, int], after: After =
     return found
 
 
+def class_count(outputs: Sequence[TensorSpec], head: Head, size: tuple[int, int]) -> int | None:
+    """How many classes the outputs tell apart, for inputs of `size` (height, width); None where they do not say."""
+    if head == "end-to-end":
+        return None
+    shape = outputs[0].shape
+    if head == "maps":
+        return _channels(outputs[1].shape, _are_last(outputs, size))[0]
+    found = shape[1] if len(shape) > 1 else None
+    if not isinstance(found, int):
+        return None
+    return found - 4 if head == "decoded" else found
+
+
 def detections(
     outputs: Sequence[np.ndarray],
     specs: Sequence[TensorSpec],

@@ -17,7 +17,7 @@ from deploytk.plugins import import_or_explain
 _EQUAL, _AHEAD = 1e-9, 1e-6
 #: The logarithm of less says nothing more.
 _LEAST = 1e-6
-_ROUNDS = 2000
+_ROUNDS = 500
 
 
 def averaged(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
@@ -54,6 +54,7 @@ def voted(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None =
 class Learnt:
     """A multinomial logistic regression on the models' log-probabilities, as plain numbers."""
 
+    models: int
     classes: tuple[int, ...]  # the columns that samples taught; no other is ever answered
     coefficients: tuple[tuple[float, ...], ...]  # per class, for all classes of the first model, then of the second ...
     intercepts: tuple[float, ...]  # per class
@@ -66,6 +67,13 @@ class Learnt:
         answers = np.zeros((len(features), probabilities[0].shape[1]))
         answers[:, list(self.classes)] = powers / powers.sum(1, keepdims=True)
         return answers
+
+    def own_weights(self) -> tuple[float, ...]:
+        """Per model: how much its log-probability of a class says for that class, in the mean over the classes."""
+        apart = np.array(self.coefficients) - np.mean(self.coefficients, axis=0)  # a shift of all says nothing
+        by_model = apart.reshape(len(self.classes), self.models, -1)
+        own = by_model[np.arange(len(self.classes)), :, list(self.classes)]
+        return tuple(own.mean(axis=0).tolist())
 
     def as_dict(self) -> Mapping[str, Any]:
         """JSON-like values."""
@@ -120,7 +128,8 @@ def stacked(probabilities: Sequence[np.ndarray], truth: np.ndarray, *, folds: in
 def _learnt(rows: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray) -> Learnt:
     features, classes = _features(rows), np.unique(truth)
     if len(classes) == 1:  # the other classes' few samples are all in the fold that is asked
-        return Learnt(classes=(int(classes[0]),), coefficients=((0.0,) * features.shape[1],), intercepts=(0.0,))
+        nothing = ((0.0,) * features.shape[1],)
+        return Learnt(models=len(rows), classes=(int(classes[0]),), coefficients=nothing, intercepts=(0.0,))
     linear = import_or_explain("sklearn.linear_model")
     with warnings.catch_warnings():
         # A fit that stops early is still scored out of fold, as any other.
@@ -131,6 +140,7 @@ def _learnt(rows: Sequence[np.ndarray] | np.ndarray, truth: np.ndarray) -> Learn
         coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
         intercepts = np.concatenate([np.zeros_like(intercepts), intercepts])
     return Learnt(
+        models=len(rows),
         classes=tuple(classes.tolist()),
         coefficients=tuple(map(tuple, coefficients.tolist())),
         intercepts=tuple(intercepts.tolist()),
