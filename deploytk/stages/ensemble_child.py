@@ -68,14 +68,14 @@ def answered(
         raise InputError(f"--strategy {strategy} is not for {kind}s; theirs: {', '.join(STRATEGIES[kind])}")
     crops = next((dict(model.crops) for model in opened if model.crops), None)
     samples = ensemble_samples.read(Path(data), kind, split, crops)
-    names, notes = _class_names(opened, samples)
+    names, theirs, notes = _class_names(opened, samples)
     flips = (False, True) if tta else (False,)
     members = [
         _Member(model=model, flip=flip, weight=one["weight"])
         for model, one in zip(opened, models, strict=True)
         for flip in flips
     ]
-    answers, truth = _asked(members, samples, names)
+    answers, truth = _asked(members, samples, theirs, len(names))
     whole = _combine(members, answers, truth, strategy)
     measures = [_measure(kind, said, truth) for said in answers[:: len(flips)]]
     ours, every = _measure(kind, whole.answers, truth), np.ones(len(truth))
@@ -123,8 +123,10 @@ def _said_of(kind: Kind, strategy: Strategy, tta: bool, members: int) -> Iterato
         yield f"mAP50 is over all boxes with a score above {ensemble_models.SCORE:g}, as in Ultralytics' validation"
 
 
-def _class_names(models: Sequence[ImageModel], samples: Samples) -> tuple[tuple[str, ...], list[str]]:
-    """(the models' classes, what is to be said of them). What no model's file says, the dataset does.
+def _class_names(models: Sequence[ImageModel], samples: Samples) -> tuple[tuple[str, ...], tuple[int, ...], list[str]]:
+    """(the models' classes, which of them each of the dataset's is, what is to be said of them).
+
+    What no model's file says, the dataset does. Detectors of one class find objects of any.
 
     Raises:
         InputError: the dataset has another number of classes, or some that the models do not know.
@@ -134,43 +136,49 @@ def _class_names(models: Sequence[ImageModel], samples: Samples) -> tuple[tuple[
     count = next((model.classes for model in models if model.classes is not None), len(names))
     if count != len(names):
         raise InputError(f"{samples.source}: has {len(names)} classes, the models tell {count} apart")
+    notes = []
+    nameless = ", ".join(model.name for model in models if model.names is None)
+    if nameless:
+        whose = "the other models'" if told else "the dataset's"
+        notes.append(f"{nameless}: no names of classes in the file; {whose} are taken, in their order")
     foreign = [name for name in samples.classes if name not in names]
+    if foreign and len(names) == 1 and models[0].kind == "detector":
+        notes.append(f"the models know one class, {names[0]!r}: every object of the dataset counts as one")
+        return names, (0,) * len(samples.classes), notes
     if foreign:
         raise InputError(
             f"{samples.source}: its classes must be among the models'; {len(foreign)} of {len(samples.classes)} are "
             f"not (first: {foreign[0]!r}; theirs: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
         )
-    nameless = ", ".join(model.name for model in models if model.names is None)
-    whose = "the other models'" if told else "the dataset's"
-    return names, [
-        f"{nameless}: no names of classes in the file; {whose} are taken, in their order"
-    ] if nameless else []
+    return names, tuple(map(names.index, samples.classes)), notes
 
 
-def _asked(members: Sequence[_Member], samples: Samples, names: Sequence[str]) -> tuple[list[list[Any]], list[Objects]]:
+def _asked(
+    members: Sequence[_Member], samples: Samples, theirs: Sequence[int], count: int
+) -> tuple[list[list[Any]], list[Objects]]:
     """(of each member its answers, what is right). All look at an image while it is decoded."""
     answers: list[list[Any]] = [[] for _ in members]
     truth = []
-    own = np.array([names.index(name) for name in samples.classes], np.int64)
     for number, one in enumerate(samples.asked):
         worker.emit(done=number, total=len(samples.asked), text=one.image.name)
         pixels = one.pixels()
         if number == 0:  # the first run is a warm-up
             for member in members:
-                member.model.answer(pixels, flip=member.flip, image=str(one.image))
+                _answer(member, pixels, one, count)
             for member in members:
                 member.model.took_ms.clear()
         for member, said in zip(members, answers, strict=True):
-            said.append(_known(member.model.answer(pixels, flip=member.flip, image=str(one.image)), member, names))
-        truth.append(Objects(boxes=one.corners(*pixels.shape[:2]), labels=own[list(one.labels)]))
+            said.append(_answer(member, pixels, one, count))
+        labels = np.array([theirs[label] for label in one.labels], np.int64)
+        truth.append(Objects(boxes=one.corners(*pixels.shape[:2]), labels=labels))
     return answers, truth
 
 
-def _known(said: Answer, member: _Member, names: Sequence[str]) -> Answer:
-    """The same answer, with no class that is none."""
-    if isinstance(said, Detections) and said.labels.max(initial=0) >= len(names):
-        model = member.model
-        raise InputError(f"{model.path}: found a box of class {said.labels.max()}; there are {len(names)} classes")
+def _answer(member: _Member, pixels: np.ndarray, one: Asked, count: int) -> Answer:
+    """What a member says, which knows `count` classes."""
+    said = member.model.answer(pixels, flip=member.flip, image=str(one.image))
+    if isinstance(said, Detections) and said.labels.max(initial=0) >= count:
+        raise InputError(f"{member.model.path}: found a box of class {said.labels.max()}; there are {count} classes")
     return said
 
 

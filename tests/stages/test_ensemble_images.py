@@ -253,6 +253,14 @@ def test_data_of_classes_that_the_models_do_not_know_is_refused(root: Path) -> N
         asked(root, "others", strategy="average")
 
 
+def test_a_detector_of_one_class_finds_objects_of_any(root: Path) -> None:
+    model = {"name": "red", "path": str(root / "models/red.onnx"), "sha256": "a", "weight": 1.0}
+    data = tiny_pipeline.dataset(root / "two", PHOTOS)
+    told = answered([model], str(data), "wbf", "val", False, None)
+    assert told["ensemble"]["score"] == pytest.approx(0.5)
+    assert "the models know one class, 'thing': every object of the dataset counts as one" in told["notes"]
+
+
 def test_names_that_no_file_says_are_the_datasets(root: Path) -> None:
     tiny_pipeline.classifier(root / "models/nameless.onnx", 1)
     told = asked(root, "nameless", strategy="average")
