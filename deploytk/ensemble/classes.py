@@ -18,6 +18,8 @@ _EQUAL, _AHEAD = 1e-9, 1e-6
 #: The logarithm of less says nothing more.
 _LEAST = 1e-6
 _ROUNDS = 500
+#: Parts of the samples in stacking.
+FOLDS = 5
 
 
 def averaged(probabilities: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
@@ -94,7 +96,17 @@ class Stacked:
     stratified: bool  # whether every class is in every fold
 
 
-def stacked(probabilities: Sequence[np.ndarray], truth: np.ndarray, *, folds: int = 5, seed: int = 0) -> Stacked:
+def require_samples(samples: int, folds: int = FOLDS) -> None:
+    """Nothing, where stacking can learn from so many samples.
+
+    Raises:
+        InputError: they are too few.
+    """
+    if samples < 2 * folds:
+        raise InputError(f"stacking in {folds} folds needs {2 * folds} labelled samples or more; {samples} are there")
+
+
+def stacked(probabilities: Sequence[np.ndarray], truth: np.ndarray, *, folds: int = FOLDS, seed: int = 0) -> Stacked:
     """Answer by a logistic regression on the models' log-probabilities, out of fold.
 
     Args:

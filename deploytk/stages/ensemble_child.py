@@ -68,6 +68,8 @@ def answered(
         raise InputError(f"--strategy {strategy} is not for {kind}s; theirs: {', '.join(STRATEGIES[kind])}")
     crops = next((dict(model.crops) for model in opened if model.crops), None)
     samples = ensemble_samples.read(Path(data), kind, split, crops)
+    if strategy == "stacking":
+        classes.require_samples(len(samples.asked))
     names, theirs, notes = _class_names(opened, samples)
     flips = (False, True) if tta else (False,)
     members = [
@@ -106,7 +108,7 @@ def answered(
         "learnt": whole.learnt,
         "timed": "the mean of preparing, running and reading one image at a time; decoding it is not in it",
         "passthrough": len(members) == 1,
-        "notes": [*notes, *_said_of(kind, strategy, tta, len(members))],
+        "notes": [*notes, *_said_of(opened, strategy, tta, len(members))],
     }
 
 
@@ -114,12 +116,16 @@ def _facts(model: ImageModel, one: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": model.name, "path": one["path"], "sha256": one["sha256"], "preparation": model.prepared}
 
 
-def _said_of(kind: Kind, strategy: Strategy, tta: bool, members: int) -> Iterator[str]:
+def _said_of(models: Sequence[ImageModel], strategy: Strategy, tta: bool, members: int) -> Iterator[str]:
+    for model in models:
+        if model.assumed:
+            usual = f"the usual one of a classifier is taken ({model.prepared})"
+            yield f"{model.name}: no preparation.yaml beside the file and none in it; {usual}"
     if tta:
         yield "test-time augmentation: each model looks at each image in a mirror as well"
     if strategy == "vote" and members == 2:
         yield "two votes that differ are a tie: the mean probability decides each"
-    if kind == "detector":
+    if models[0].kind == "detector":
         yield f"mAP50 is over all boxes with a score above {ensemble_models.SCORE:g}, as in Ultralytics' validation"
 
 

@@ -28,6 +28,8 @@ Kind = Literal["detector", "classifier"]
 #: Boxes above this are told, as in Ultralytics' validation: the average precision is over all of them.
 SCORE = 0.001
 Answer = Detections | np.ndarray
+#: A TorchScript does not hold the size of its input, and nobody is asked for it here.
+_KINDS = frozenset(RUNNABLE) - {"torchscript"}
 
 
 @dataclass
@@ -42,6 +44,7 @@ class ImageModel:
     classes: int | None  # how many; None where the outputs do not tell
     names: tuple[str, ...] | None  # of the classes; None where the file does not tell
     crops: Mapping[str, Any] | None = None  # what a classifier was trained with
+    assumed: bool = False  # whether nothing says how a classifier's images are prepared
     took_ms: list[float] = field(default_factory=list)  # of each answer: prepared, run and read
 
     @property
@@ -107,7 +110,7 @@ def file_of(path: Path) -> Path:
         raise InputError(
             f"{path}: is a checkpoint, which is not deployed; export its run: deploytk export RUN --target onnx"
         )
-    return require_model(path, RUNNABLE).path
+    return require_model(path, _KINDS).path
 
 
 def opened(path: Path, name: str) -> ImageModel:
@@ -139,6 +142,7 @@ def opened(path: Path, name: str) -> ImageModel:
         classes=class_count(session.outputs, head, preparation.size),
         names=_names(facts),
         crops=facts.get("crops") or None,
+        assumed=head == "classes" and not (facts.get("preparation") or path.with_name("preparation.yaml").is_file()),
     )
 
 

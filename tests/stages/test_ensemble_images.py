@@ -157,6 +157,15 @@ def test_stacking_learns_that_a_model_is_always_wrong(root: Path, tmp_path: Path
     assert kept["names"] == NAMES and np.shape(kept["coefficients"]) == (2, 4)
 
 
+def test_stacking_on_too_few_samples_is_refused_before_a_model_runs(root: Path) -> None:
+    for name in NAMES:
+        for split in ("train", "val"):
+            tiny_pipeline.photo(root / f"few/{split}/{name}/0.png", [(name, (0, 0, 8, 8))], (8, 8))
+    model = {"name": "right", "path": str(root / "models/right.onnx"), "sha256": "a", "weight": 1.0}
+    with pytest.raises(InputError, match="needs 10 labelled samples or more; 2 are there"):
+        answered([model], str(root / "few"), "stacking", "val", False, None)
+
+
 def test_a_vote_of_three_is_that_of_two(root: Path) -> None:
     told = asked(root, "right", "wrong", "unsure", strategy="vote")
     assert told["ensemble"]["score"] == 1.0 and [one["score"] for one in told["systems"]] == [1.0, 0.0, 1.0]
@@ -264,6 +273,7 @@ def test_a_detector_of_one_class_finds_objects_of_any(root: Path) -> None:
 def test_names_that_no_file_says_are_the_datasets(root: Path) -> None:
     tiny_pipeline.classifier(root / "models/nameless.onnx", 1)
     told = asked(root, "nameless", strategy="average")
+    assert any(note.startswith("nameless: no preparation.yaml beside the file") for note in told["notes"])
     assert "nameless: no names of classes in the file; the dataset's are taken, in their order" in told["notes"]
     told = asked(root, "right", "nameless", strategy="average")
     assert any("the other models' are taken" in note for note in told["notes"])
