@@ -228,6 +228,8 @@ TWO_STAGE = "two-stage"
 PART_NAMES = ("detector", "classifier")
 #: The backends of a profile that has `text`.
 TEXT_BACKENDS = ("seq2seq", "causal_lm")
+#: A tiny network learns at this rate at least.
+_TINY_LR0 = 2e-3
 #: What a part takes from the profile around it where it does not say otherwise.
 COMMON = tuple(name for name in OneModel.model_fields if name != "backend")
 
@@ -261,6 +263,18 @@ class Profile(OneModel, Named):  # in this order the names come first where a pr
         parts = {name: over(common, part) for name, part in values["parts"].items()}
         return {**values, "parts": parts}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _random_weights_learn_fast(cls, values: Any) -> Any:
+        """Rates are those of weights that are trained already; with them a tiny network would learn nothing."""
+        if not isinstance(values, dict) or not isinstance(values.get("text"), dict):
+            return values
+        train = values.get("train")
+        rate = train.get("lr0") if isinstance(train, dict) else None
+        if values["text"].get("tiny") is not True or not isinstance(rate, float) or rate >= _TINY_LR0:
+            return values
+        return {**values, "train": {**values["train"], "lr0": _TINY_LR0}}
+
     @model_validator(mode="after")
     def _two_stage_has_parts(self) -> Profile:
         if (self.backend == TWO_STAGE) != (self.parts is not None):
@@ -271,9 +285,10 @@ class Profile(OneModel, Named):  # in this order the names come first where a pr
     def _text_backends_have_text(self) -> Profile:
         if (self.backend in TEXT_BACKENDS) != (self.text is not None):
             raise ValueError(f"backend: {' or '.join(TEXT_BACKENDS)} and text: {{config, ...}} go together")
-        alone = {"samples", "tokens", "judged"} & self.bench.model_fields_set
+        usual = Bench()
+        alone = [name for name in ("samples", "tokens", "judged") if getattr(self.bench, name) != getattr(usual, name)]
         if alone and self.text is None:
-            raise ValueError(f"bench: {', '.join(sorted(alone))}: for text models only")
+            raise ValueError(f"bench: {', '.join(alone)}: for text models only")
         return self
 
     def part(self, name: str) -> Profile:

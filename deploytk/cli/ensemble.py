@@ -62,9 +62,7 @@ def ensemble(
     texts = [is_text(model) for model in models]
     if any(texts) and not all(texts):
         raise InputError("text models and others are no ensemble: they answer different questions")
-    if not any(texts):
-        raise InputError(f"{models[0]}: no text model")
-    told = _of_texts(models, strategy, data, tta, out, values)
+    told = (_of_texts if any(texts) else _of_images)(models, strategy, data, tta, out, values)
     report = stage.report_of(told, "-".join(dict.fromkeys(model.absolute().stem for model in models)), out)
     if out is not None:
         say_last(f"report: {render.write(report, out)['html']}")
@@ -93,3 +91,38 @@ def _of_texts(
     )
     with progress("ensemble") as listen:
         return combined(models, asked, out, listen)
+
+
+def _of_images(
+    models: tuple[Path, ...], strategy: str, data: Path, tta: bool, out: Path | None, values: dict[str, Any]
+) -> dict[str, Any]:
+    from deploytk.stages.ensemble_images import combined
+
+    if strategy not in _IMAGES:
+        raise InputError(f"--strategy {strategy} is for text models; of images: {', '.join(_IMAGES)}")
+    for name in _OF_TEXT:
+        if values[name] is not None:
+            raise InputError(f"--{name.replace('_', '-')} is for text models; these are none")
+    with progress("ensemble") as listen:
+        return combined(
+            models,
+            data,
+            strategy=strategy,  # type: ignore[arg-type]  # one of _IMAGES
+            split=values["split"] or "val",
+            tta=tta,
+            weights=_weights(values["weights"], len(models)),
+            out=out,
+            listen=listen,
+        )
+
+
+def _weights(text: str | None, models: int) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        found = [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"--weights {text!r}: write numbers, one for each model: 2,1,1") from error
+    if len(found) != models or not all(0 < weight < float("inf") for weight in found):
+        raise InputError(f"--weights {text!r}: write {models} numbers above 0, one for each model")
+    return found

@@ -51,7 +51,7 @@ def run(
     by_name = {variant.name: variant for variant in variants}
     done: list[Path] = []
     for row in rows:
-        if row["train"]["exit_code"] == EXIT_PASS and row["name"] in by_name:
+        if row["trained"] and row["name"] in by_name:
             folder = out / row["name"]
             _deployed(by_name[row["name"]], folder, row, say, listen)
             if row["stage"] == "done":
@@ -65,7 +65,14 @@ def run(
 def _row(trained: Mapping[str, Any]) -> dict[str, Any]:
     reason = next(iter(trained["reasons"]), "")
     ended = {"verdict": trained["verdict"], "exit_code": trained["exit_code"], "reason": reason}
-    return {"name": trained["variant"], "train": ended, "stage": "train", "why": trained["ended_as"], **ended}
+    return {
+        "name": trained["variant"],
+        "trained": trained["status"] == "done",  # what has learned nothing is a model too
+        "train": ended,
+        "stage": "train",
+        "why": trained["ended_as"],
+        **ended,
+    }
 
 
 def _deployed(variant: Variant, folder: Path, row: dict[str, Any], say: Say, listen: Listener | None) -> None:
