@@ -33,16 +33,25 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
 
 def _systems(told: Mapping[str, Any]) -> Table:
     apart = told["difference"]
+    chosen = any("chosen" in one for one in told["systems"])
     rows = [
-        (text(one["name"]), number(one["score"]), number(one["ms_per_sample"]), number(one.get("chosen")), text(""))
+        (
+            text(one["name"]),
+            number(one["score"]),
+            number(one["ms_per_sample"]),
+            *((number(one["chosen"]),) if chosen else ()),
+            text(""),
+        )
         for one in told["systems"]
     ]
     whole = told["ensemble"]
     beside = f"{apart['mean']:+.3f} ({apart['low']:+.3f} to {apart['high']:+.3f}), {apart['told']}"
     if not told["passthrough"]:
         score, ms = number(whole["score"]), number(whole["ms_per_sample"])
-        rows.append((text("ensemble"), score, ms, text(""), text(beside, _TOLD.get(apart["told"], "muted"))))
-    columns = ("model", told["metric"], "ms a sample", "chosen", "beside the best single model")
+        none = (text(""),) if chosen else ()
+        rows.append((text("ensemble"), score, ms, *none, text(beside, _TOLD.get(apart["told"], "muted"))))
+    one_each = ("chosen",) if chosen else ()
+    columns = ("model", told["metric"], "ms a sample", *one_each, "beside the best single model")
     return Table(columns=columns, rows=tuple(rows), title="Each alone, and all as one", brief=True)
 
 

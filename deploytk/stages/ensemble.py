@@ -39,7 +39,7 @@ def report_of(told: dict[str, Any], title: str, out: Path | None) -> Report:
 
 def _verdict(told: Mapping[str, Any]) -> Verdict:
     systems: Sequence[Mapping[str, Any]] = told["systems"]
-    notes = tuple(f"{note[0].upper()}{note[1:]}." for note in told["notes"])
+    notes = tuple(f"{note[0].upper() if note[1].islower() else note[0]}{note[1:]}." for note in told["notes"])
     if told["passthrough"]:
         alone = (
             f"One model: {systems[0]['name']}. Its answers are passed through unchanged, nothing was combined; "

@@ -125,7 +125,8 @@ def _kind(error: DeploytkError) -> str:
         return "profile"
     if isinstance(error, MissingDependency):
         return "library"
-    return "precision" if any("train.precision" in reason for reason in error.reasons) else "refused"
+    signs = {"precision": "train.precision", "memory": "is estimated to need"}
+    return next((kind for kind, sign in signs.items() if any(sign in reason for reason in error.reasons)), "refused")
 
 
 def _failed(folder: Path, exit_code: int, reasons: Sequence[str], kind: str = "refused") -> Row:

@@ -200,7 +200,7 @@ class Memory(Rule):
     @staticmethod
     def check(context: Context) -> Iterator[Said]:
         """Above 90 % of what is free a warning, on a CPU above 150 % an error."""
-        train = context.profile.train
+        profile, train = context.profile, context.profile.train
         needed, free = context.step_mib(train.batch), context.device_free_mib
         if needed is None or not free or needed <= 0.9 * free:
             return
@@ -211,9 +211,15 @@ class Memory(Rule):
             following = smaller_batch(smaller, accumulate)
             accumulate = smaller * accumulate // following if following else accumulate
             smaller = following
-        fix = f"train.batch: {smaller} with effective_batch: {effective}" if smaller else "use a smaller imgsz or model"
+        each = f"at {train.imgsz} px" if profile.text is None else f"of {profile.text.max_source} tokens"
+        length = "imgsz" if profile.text is None else "max_source"
+        fix = (
+            f"train.batch: {smaller} with effective_batch: {effective}"
+            if smaller
+            else f"use a smaller {length} or model"
+        )
         estimate = f"is estimated to need {needed / 1024:.1f} GiB, {free / 1024:.1f} are free"
-        what = f"batch {batch} at {train.imgsz} px {estimate}"
+        what = f"batch {batch} {each} {estimate}"
         # The estimate was made on a CPU in float32: on a GPU it may be twice too high, and refuses nothing.
         hopeless = context.gpu is None and needed > 1.5 * free
         yield Said(where="train.batch", what=what, fix=fix, severity="error" if hopeless else None)

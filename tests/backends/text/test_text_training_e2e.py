@@ -128,25 +128,6 @@ def test_what_is_wrong_is_found_before_anything_is_loaded(table: Path, tmp_path:
     assert codes(profile(table, config={"model_type": "nothing"})) == {"PRE030 text.config"}
 
 
-def test_an_export_answers_as_the_trained_model_and_is_not_made_twice(trained: tuple[Path, Report]) -> None:
-    run = RunFolder(trained[0])
-    wanted = run.profile()
-    int8 = wanted.model_copy(update={"export": wanted.export.model_copy(update={"precision": "int8"})})
-
-    report = export(run, int8)
-
-    rows = report.sections["text_export"]
-    assert rows["fp32"]["identical"] == 1.0 and rows["fp32"]["samples"] == 12
-    assert rows["int8"]["sizes"]["of_onnx_fp32"] < 0.6
-    assert [a.precision for a in report.chain] == ["fp32", "fp32", "int8"]
-    assert report.chain[2].made_from == (report.chain[1].sha256,)
-    answers = [
-        generating.opened(run.path / part).generate(["사과 바다 하늘"]).texts for part in ("model", "export/onnx/fp32")
-    ]
-    assert answers[0] == answers[1]
-    assert export(run, wanted).sections["skipped"] == {"text fp32": True}
-
-
 def test_targets_that_are_not_for_texts_say_so(trained: tuple[Path, Report]) -> None:
     run = RunFolder(trained[0])
     wanted = run.profile()
