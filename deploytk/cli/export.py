@@ -100,9 +100,9 @@ def _text(folder: RunFolder, profile: Profile, imgsz: int | None) -> Report:
 
     if imgsz is not None:
         raise InputError("--imgsz is for images; this run has a text model")
-    with progress("exporting to onnx") as listen:
+    with progress(f"exporting to {profile.export.target}") as listen:
         report = stage(folder, profile, listen)
-    say_last(f"report: {render.write(report, folder.exported('onnx'))['html']}")
+    say_last(f"report: {render.write(report, folder.exported(profile.export.target))['html']}")
     if report.artifact is not None:
         say_last(f"model: {report.artifact.path}")
     return report

@@ -52,11 +52,11 @@ def _sizes(told: Mapping[str, Any]) -> Table:
             text(name),
             text(f"{row['sizes']['bytes'] / 1e6:,.1f} MB"),
             text(_beside(row["sizes"]["of_checkpoint"])),
-            text("the same" if name == "fp32" else _beside(row["sizes"]["of_onnx_fp32"])),
+            text("the same" if name == "fp32" else _beside(row["sizes"]["of_float"])),
         )
         for name, row in told.items()
     ]
-    columns = ("precision", "weights", "than the checkpoint", "than the float ONNX")
+    columns = ("precision", "weights", "than the checkpoint", f"than the float {next(iter(told.values()))['target']}")
     return Table(columns=columns, rows=tuple(rows), title="Sizes", brief=True)
 
 

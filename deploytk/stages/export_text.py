@@ -1,4 +1,4 @@
-"""Make a trained text model ready for ONNX Runtime, float or INT8, and prove that it still answers the same."""
+"""Make a trained text model ready for ONNX Runtime or OpenVINO, float or INT8, and prove that it answers the same."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ from deploytk.text import pairs
 from deploytk.worker import Listener
 
 _STEPS = "deploytk.stages.export_text_steps"
-_DISTRIBUTIONS = ("deploytk", "optimum-onnx", "transformers", "onnxruntime", "torch")
+_DISTRIBUTIONS = {
+    "onnx": ("deploytk", "optimum-onnx", "transformers", "onnxruntime", "torch"),
+    "openvino": ("deploytk", "optimum-intel", "transformers", "openvino", "nncf", "torch"),
+}
+#: target -> what makes the float model, and the INT8 of it.
+_MAKERS = {"onnx": ("to_onnx", "to_int8"), "openvino": ("to_openvino", "to_openvino_int8")}
+_NAMES = {"onnx": "ONNX", "openvino": "OpenVINO"}
 #: Tokens of each answer that is timed.
 _TOKENS = 16
 #: Answers of float models that may differ: a tie between two tokens falls as the last bit of a sum says.
@@ -34,8 +40,9 @@ def require(profile: Profile) -> str:
         InputError: the target, or the precision, is not for text models.
     """
     export = profile.export
-    if export.target != "onnx":
-        raise InputError(f"the target {export.target} is not for text models: use --target onnx")
+    if export.target not in _MAKERS:
+        targets = " or ".join(_MAKERS)
+        raise InputError(f"the target {export.target} is not for text models: use --target {targets}")
     precision = export.precision or "fp32"
     if precision not in ("fp32", "int8"):
         raise InputError(f"text models are exported in fp32 or int8, not {precision}; choose --precision fp32 or int8")
@@ -43,7 +50,7 @@ def require(profile: Profile) -> str:
 
 
 def export(run: RunFolder, profile: Profile, listen: Listener | None = None) -> Report:
-    """The report of the float ONNX, and with precision int8 of the INT8 made of it.
+    """The report of the float model, and with precision int8 of the INT8 made of it.
 
     Raises:
         InputError: a target or precision that is not for text models, no data, no trained model.
@@ -62,22 +69,28 @@ class _Export:
         some = pairs.drawn(pairs.read(profile).val, profile.text.score)
         self.digest = pairs.digest(some)
         self.texts, self.targets = [p.source for p in some], [p.target for p in some]
-        self.versions = versions_of(*_DISTRIBUTIONS)
+        self.target = profile.export.target
+        self.versions = versions_of(*_DISTRIBUTIONS[self.target])
         self.skipped: dict[str, bool] = {}
         self.reasons: list[str] = []
 
     def report(self, precision: str) -> Report:
         """Make, prove and judge."""
-        chain = [self.source, self._made("fp32", self.source, "to_onnx", opset=self.profile.export.opset)]
+        to_float, to_int8 = _MAKERS[self.target]
+        settings = {"opset": self.profile.export.opset} if self.target == "onnx" else {}
+        chain = [self.source, self._made("fp32", self.source, to_float, **settings)]
         rows = {"fp32": self._proved(chain[1])}
         failed = self._float_differs(rows["fp32"])
         if precision == "int8" and not failed:
-            chain.append(self._made("int8", chain[1], "to_int8"))
+            chain.append(self._made("int8", chain[1], to_int8))
             rows["int8"] = self._proved(chain[2])
             speed = self._speed(chain[1], chain[2])
             rows["int8"]["speed"] = speed
             failed = self._int8_is_worse(rows["int8"], speed)
-        rows = {name: {**row, "sizes": self._sizes(chain, i)} for i, (name, row) in enumerate(rows.items(), 1)}
+        rows = {
+            name: {**row, "target": _NAMES[self.target], "sizes": self._sizes(chain, i)}
+            for i, (name, row) in enumerate(rows.items(), 1)
+        }
         verdict = Verdict(status="fail" if failed else "pass", reasons=tuple(self.reasons))
         return Report(
             command="export",
@@ -98,7 +111,7 @@ class _Export:
         )
 
     def _made(self, precision: str, source: Artifact, function: str, **settings: Any) -> Artifact:
-        out = self.run.exported("onnx") / precision
+        out = self.run.exported(self.target) / precision
         key = stage_key(function, [source.sha256], settings, self.versions)
         kept = finished(out, key)
         self.skipped[f"text {precision}"] = kept is not None
@@ -107,7 +120,7 @@ class _Export:
         self._call(function, f"export_{precision}", source=str(source.path), out=str(out), **settings)
         return Artifact.record(
             out,
-            format="onnx-text",
+            format=f"{self.target}-text",
             precision=precision,
             made_by="export" if precision == "fp32" else "quantize",
             key=key,
@@ -133,7 +146,8 @@ class _Export:
         return dict(found)
 
     def _float_differs(self, row: dict[str, Any]) -> bool:
-        told = f"ONNX fp32: {row['identical']:.1%} of {row['samples']} greedy answers are those of the trained model"
+        share = f"{row['identical']:.1%} of {row['samples']} greedy answers"
+        told = f"{_NAMES[self.target]} fp32: {share} are those of the trained model"
         if row["identical"] >= _IDENTICAL:
             self.reasons.append(told)
             return False
@@ -179,17 +193,17 @@ class _Export:
         }
 
     def _sizes(self, chain: list[Artifact], at: int) -> dict[str, Any]:
-        """Bytes of the weights' files, beside the checkpoint's and the float ONNX's: two shares, each named."""
-        mine, checkpoint, float_onnx = (_weights(chain[i].path) for i in (at, 0, 1))
+        """Bytes of the weights' files, beside the checkpoint's and the float model's: two shares, each named."""
+        mine, checkpoint, whole = (_weights(chain[i].path) for i in (at, 0, 1))
         return {
             "bytes": mine,
             "checkpoint_bytes": checkpoint,
             "of_checkpoint": round(mine / checkpoint, 3),
-            "onnx_fp32_bytes": float_onnx,
-            "of_onnx_fp32": round(mine / float_onnx, 3),
+            "float_bytes": whole,
+            "of_float": round(mine / whole, 3),
         }
 
 
 def _weights(folder: Path) -> int:
-    parts = [p for p in folder.rglob("*") if p.suffix in {".safetensors", ".onnx", ".onnx_data"}]
+    parts = [p for p in folder.rglob("*") if p.suffix in {".safetensors", ".onnx", ".onnx_data", ".bin"}]
     return sum(map(size_of, parts))

@@ -28,6 +28,16 @@ def to_int8(source: str, out: str) -> None:
     exporting.to_int8(Path(source), Path(out), reduce_range=schemes.types("auto").reduce_range)
 
 
+def to_openvino(source: str, out: str) -> None:
+    """Write the OpenVINO IR of a text model."""
+    exporting.to_openvino(Path(source), Path(out))
+
+
+def to_openvino_int8(source: str, out: str) -> None:
+    """Write the INT8 of an OpenVINO IR."""
+    exporting.to_openvino_int8(Path(source), Path(out))
+
+
 def proof(source: str, model: str, texts: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
     """How the greedy answers of a converted model differ from those of the trained one, in float on both sides.
 

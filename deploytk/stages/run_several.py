@@ -125,8 +125,8 @@ def _together(
     assert profile.text is not None and profile.data.path is not None
     say(f"ensemble: {strategy} of {len(done)}")
     asked = ensemble_text.Asked(data=profile.data.path, strategy=strategy, samples=profile.text.score)
-    precisions = {v.name: v.profile.export.precision or "fp32" for v in variants}
-    models = [folder / "export" / "onnx" / precisions[folder.name] for folder in done]
+    made = {v.name: f"{v.profile.export.target}/{v.profile.export.precision or 'fp32'}" for v in variants}
+    models = [folder / "export" / made[folder.name] for folder in done]
     try:
         return ensemble_text.combined(models, asked, out / "ensemble", listen), ""
     except DeploytkError as error:

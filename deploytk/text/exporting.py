@@ -1,4 +1,4 @@
-"""A text model as ONNX, in float and in INT8 (optimum, ONNX Runtime): the one file that knows optimum's exporter."""
+"""A text model as ONNX or OpenVINO, in float and in INT8: the one file that knows optimum's exporters."""
 
 from __future__ import annotations
 
@@ -76,10 +76,50 @@ def to_int8(source: Path, out: Path, *, reduce_range: bool) -> None:
         _described(found, partial, "int8")
 
 
-def _described(source: Described, folder: Path, precision: str) -> None:
+def to_openvino(source: Path, out: Path) -> None:
+    """Write the folder of the OpenVINO IR of a text model: encoder and decoder with its state, or the decoder alone.
+
+    Raises:
+        InputError: `source` is no text model.
+        MissingDependency: optimum-intel is not installed.
+    """
+    found = descriptions.read(source)
+    with written_whole(out) as partial, plain_weights(found) as folder:
+        _openvino_class(found).from_pretrained(folder, export=True, compile=False).save_pretrained(partial)
+        _tokenizer(folder, partial)
+        _described(found, partial, "fp32", "openvino")
+
+
+def to_openvino_int8(source: Path, out: Path) -> None:
+    """Write the folder of an OpenVINO model with weights in INT8, each channel with its scale and zero point (NNCF).
+
+    Raises:
+        InputError: `source` is no text model.
+        MissingDependency: optimum-intel is not installed.
+    """
+    found = descriptions.read(source)
+    eight = import_or_explain("optimum.intel").OVWeightQuantizationConfig(bits=8)
+    with written_whole(out) as partial:
+        made = _openvino_class(found).from_pretrained(source, compile=False, quantization_config=eight)
+        made.save_pretrained(partial)
+        _tokenizer(source, partial)
+        _described(found, partial, "int8", "openvino")
+
+
+def _openvino_class(found: Described) -> Any:
+    kind = {"seq2seq": "OVModelForSeq2SeqLM", "causal_lm": "OVModelForCausalLM"}[found.description.task]
+    return getattr(import_or_explain("optimum.intel"), kind)
+
+
+def _tokenizer(source: Path, out: Path) -> None:
+    for part in source.glob("*token*"):
+        shutil.copy(part, out)
+
+
+def _described(source: Described, folder: Path, precision: str, runtime: descriptions.Runtime = "onnx") -> None:
     told = source.description
     kept = told.model_dump(include={"prompt", "max_source", "max_target", "beams", "rouge", "source", "target"})
-    descriptions.write(folder, told.task, "onnx", precision, kept)
+    descriptions.write(folder, told.task, runtime, precision, kept)
 
 
 @contextmanager
@@ -90,8 +130,7 @@ def plain_weights(found: Described) -> Iterator[Path]:
         return
     with TemporaryDirectory() as folder:
         merged(found).save_pretrained(folder)
-        for part in found.folder.glob("*token*"):
-            shutil.copy(part, folder)
+        _tokenizer(found.folder, Path(folder))
         yield Path(folder)
 
 

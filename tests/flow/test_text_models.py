@@ -29,7 +29,7 @@ text:
   score: 4
 train: {{epochs: {epochs}, batch: 8, lr0: 0.02, optimizer: AdamW, device: cpu, precision: {precision}}}
 limits: {{load_s: {load_s}}}
-export: {{target: onnx, precision: {exported}}}
+export: {{target: {target}, precision: {exported}}}
 bench: {{batches: "1", tokens: 4, samples: 8, judged: token, time_limit_s: 60}}
 budget: {{latency_ms: 60000}}
 """
@@ -40,7 +40,7 @@ _HUGE = "config: {model_type: t5, d_model: 64, num_layers: 2, relative_attention
 
 
 def profile(folder: Path, name: str, backend: str, text: str, **settings: Any) -> str:
-    values = {"epochs": 3, "precision": "fp32", "exported": "int8", "load_s": 900, **settings}
+    values = {"epochs": 3, "precision": "fp32", "target": "onnx", "exported": "int8", "load_s": 900, **settings}
     head = f"schema: 1\nname: {name}\nbackend: {backend}\n"
     path = folder / f"{name}.yaml"
     path.write_text(head + _COMMON.format(text=text, **values), encoding="utf-8")
@@ -60,7 +60,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         profile(folder, "scaled", "seq2seq", f"dtype: bfloat16\n  {_BART}", precision="fp16"),
         profile(folder, "hanging", "seq2seq", _BART, load_s=0.5),
         profile(folder, "huge", "seq2seq", _HUGE),
-        profile(folder, "other", "causal_lm", _LLAMA, exported="fp32"),
+        profile(folder, "other", "causal_lm", _LLAMA, target="openvino", exported="fp32"),
     ]
     args = ["run", *profiles, "--data", str(folder / "pairs.csv"), "--ensemble", "mbr", "--out", str(folder / "out")]
     done = CliRunner().invoke(cli, [*args, "--json"])
@@ -78,14 +78,14 @@ def test_the_sound_ones_come_to_the_end_before_and_after_the_others(told: dict[s
     assert (found["stage"], found["verdict"]) == ("done", "pass"), found["reason"]
     assert found["exports"]["fp32"]["identical"] >= 0.98
     assert found["bench"]["per_token_p50_ms"] > 0
-    precision = "int8" if name == "sound" else "fp32"
-    assert (told["out"] / name / "export" / "onnx" / precision / "text.json").is_file()
+    made = "onnx/int8" if name == "sound" else "openvino/fp32"
+    assert (told["out"] / name / "export" / made / "text.json").is_file()
 
 
 def test_an_export_is_smaller_answers_the_same_and_is_not_made_twice(told: dict[str, Any]) -> None:
     run = RunFolder(told["out"] / "sound")
     rows = row(told, "sound")["exports"]
-    assert rows["int8"]["sizes"]["of_onnx_fp32"] < 0.6
+    assert rows["int8"]["sizes"]["of_float"] < 0.6
     answers = [
         generating.opened(run.path / part).generate(["red blue 3"]).texts for part in ("model", "export/onnx/fp32")
     ]
