@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import segments_here
 torch = pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("transformers", reason="transformers is not installed")
 
+from safetensors.torch import load_file  # noqa: E402
+from tiny_text import tiny_text  # noqa: E402
+
 from deploytk.backends import seq2seq as backend  # noqa: E402
+from deploytk.backends.text import checks  # noqa: E402
 from deploytk.backends.text.checkpoint import checkpoint_tensors  # noqa: E402
 from deploytk.backends.text.trainer import SegmentTrainer  # noqa: E402
 from deploytk.profile import Profile  # noqa: E402
@@ -85,3 +90,25 @@ def test_weights_that_are_no_numbers_go_back_to_the_last_healthy_ones(
     assert state.steps[1].segment.lr_scale == pytest.approx(0.1)
     last = max((tmp_path / "run/training/checkpoints").glob("epoch_*.pt"))
     assert all(torch.isfinite(torch.as_tensor(t)).all() for t in checkpoint_tensors(last).values())
+
+
+def test_weights_and_tokenizer_of_a_local_folder_are_trained_on(wanted: Profile, tmp_path: Path) -> None:
+    tiny_text(tmp_path / "weights")
+    assert wanted.text is not None
+    config = json.loads((tmp_path / "weights" / "config.json").read_text(encoding="utf-8"))
+    told = {
+        "tiny": False,
+        "folder": tmp_path / "weights",
+        "config": {"model_type": "bart", "d_model": config["d_model"]},
+    }
+    train = wanted.train.model_copy(update={"epochs": 1, "lr0": 1e-6})
+    local = wanted.model_copy(update={"text": wanted.text.model_copy(update=told), "train": train})
+    assert [f.rule for f in checks.preflight(local) if f.severity == "error"] == []
+    state = segments_here.trained(backend, local, tmp_path / "run")
+    assert endings(state) == ["done"]
+    before = load_file(tmp_path / "weights" / "model.safetensors")
+    after = checkpoint_tensors(max((tmp_path / "run/training/checkpoints").glob("epoch_*.pt")))
+    shared = [name for name in before if name in after]
+    assert shared
+    for name in shared:  # at this rate a step moves a weight by a millionth: it began with the folder's own
+        assert abs(torch.as_tensor(after[name]) - before[name]).max() < 1e-3
