@@ -220,7 +220,7 @@ def _of_what(verdict: Verdict, judged: str) -> Verdict:
     if judged == "answer":
         return verdict
     what = {"first-token": "the time to the first token", "token": "the mean time of a further token"}[judged]
-    return replace(verdict, reasons=(f"Judged is {what}.", *verdict.reasons))
+    return replace(verdict, reasons=(*verdict.reasons, f"Judged is {what}."))
 
 
 def row(m: Measurement) -> dict[str, Any]:
