@@ -97,7 +97,7 @@ def _deployed(variant: Variant, folder: Path, row: dict[str, Any], say: Say, lis
         "stage": "done" if benched else "export",
         "verdict": report.verdict.status,
         "exit_code": report.exit_code,
-        "reason": report.verdict.reasons[0],
+        "reason": report.verdict.reasons[0] if report.exit_code else "",
         "exports": report.sections["text_export"],
     }
     if benched:
@@ -105,7 +105,7 @@ def _deployed(variant: Variant, folder: Path, row: dict[str, Any], say: Say, lis
         best = section.get("best_throughput_batch") or section.get("knee_batch")
         row["best_batch"] = section.get("best_batch")
         row["bench"] = next((r for r in report.sections["text_bench"]["rows"] if r["batch"] == best), None)
-    say(f"{variant.name}: {report.verdict.status}: {report.verdict.reasons[0]}")
+    say(f"{variant.name}: {report.verdict.status}{': ' if row['reason'] else ''}{row['reason']}")
 
 
 def _together(
