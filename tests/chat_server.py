@@ -35,6 +35,7 @@ class ChatServer(ThreadingHTTPServer):
         self.keys: list[str | None] = []
         self.bodies: list[dict[str, Any]] = []
         self.now = self.most = 0
+        self.models = ["chat"]
 
     @property
     def url(self) -> str:
@@ -47,6 +48,14 @@ class ChatServer(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: ChatServer
+
+    def do_GET(self) -> None:
+        """Tell which models there are."""
+        raw = json.dumps({"data": [{"id": name} for name in self.server.models]}).encode()
+        self.send_response(200 if self.path == "/v1/models" else 404)
+        self.send_header("Content-Length", str(len(raw)))
+        self.end_headers()
+        self.wfile.write(raw)
 
     def do_POST(self) -> None:
         """Answer as the test says."""

@@ -25,7 +25,9 @@ _OF_TEXT = ("samples", "seed", "source_column", "target_column", "rouge")
     required=True,
     help="Texts: stacking, vote, mbr. Detectors: wbf. Classifiers: average, vote, stacking.",
 )
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="What all are asked, with the answers.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="What all are asked, with answers (of texts: as trained)."
+)
 @click.option("--tta", is_flag=True, help="Test-time augmentation: further answers of each model (flips, beams).")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Of images (default val).")
 @click.option("--weights", help="Of detectors and classifiers: 2,1,1 in their order.")
@@ -39,7 +41,7 @@ _OF_TEXT = ("samples", "seed", "source_column", "target_column", "rouge")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder for the answers and the report.")
 @reporting
 def ensemble(
-    models: tuple[Path, ...], strategy: str, data: Path, *, tta: bool, out: Path | None, **values: Any
+    models: tuple[Path, ...], strategy: str, data: Path | None, *, tta: bool, out: Path | None, **values: Any
 ) -> Report:
     """Answer by several models as one, and say whether that is better than the best of them alone.
 
@@ -70,7 +72,7 @@ def ensemble(
 
 
 def _of_texts(
-    models: tuple[Path, ...], strategy: str, data: Path, tta: bool, out: Path | None, values: dict[str, Any]
+    models: tuple[Path, ...], strategy: str, data: Path | None, tta: bool, out: Path | None, values: dict[str, Any]
 ) -> dict[str, Any]:
     from deploytk.stages.ensemble_text import Asked, combined
 
@@ -94,12 +96,14 @@ def _of_texts(
 
 
 def _of_images(
-    models: tuple[Path, ...], strategy: str, data: Path, tta: bool, out: Path | None, values: dict[str, Any]
+    models: tuple[Path, ...], strategy: str, data: Path | None, tta: bool, out: Path | None, values: dict[str, Any]
 ) -> dict[str, Any]:
     from deploytk.stages.ensemble_images import combined
 
     if strategy not in _IMAGES:
         raise InputError(f"--strategy {strategy} is for text models; of images: {', '.join(_IMAGES)}")
+    if data is None:
+        raise InputError("Missing option '--data': labelled images")
     for name in _OF_TEXT:
         if values[name] is not None:
             raise InputError(f"--{name.replace('_', '-')} is for text models; these are none")

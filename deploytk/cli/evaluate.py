@@ -29,8 +29,8 @@ def _text_options(command: Any) -> Any:
 @click.option(
     "--data",
     type=_PATH,
-    required=True,
-    help="data.yaml whose class names are the classifier's; of a text model a table (CSV, TSV, JSON lines, Parquet).",
+    help="data.yaml whose class names are the classifier's; of a text model a table (CSV, TSV, JSON lines, Parquet; "
+    "default: what its run was trained with, without what it was trained on).",
 )
 @click.option("--split", type=click.Choice(["train", "val", "test"]), default="val", show_default=True)
 @click.option(
@@ -54,7 +54,7 @@ def _text_options(command: Any) -> Any:
 @reporting
 def evaluate(
     model: Path,
-    data: Path,
+    data: Path | None,
     split: str,
     against: tuple[Path, ...],
     detector: Path | None,
@@ -70,7 +70,7 @@ def evaluate(
     deploytk evaluate pills/ --data data.yaml --against runs/pills
     deploytk evaluate pills-int8/ --data data.yaml --against pills-fp32/
     deploytk evaluate runs/chat --data chat.csv --against chat-int8/
-    deploytk evaluate runs/chat --data chat.csv --baseline-api https://HOST/v1 --api-model NAME
+    deploytk evaluate runs/chat --baseline-api https://HOST/v1 --api-model NAME --samples 50
 
     Of a pipeline each stage and the whole are measured: detections find objects in confidence order at an IoU of 0.5.
     Of text models all answer the same samples, and ROUGE-L is compared. Exit codes: 0 nothing lost beyond the
@@ -85,6 +85,8 @@ def evaluate(
         report = evaluate_text.run_text(model, data, against, max_drop, out, text)
     else:
         evaluate_text.refuse(text)
+        if data is None:
+            raise InputError("Missing option '--data': a data.yaml")
         report = _of_pipeline(model, data, split, against, detector, classifier, max_drop)
     if out is not None:
         say_last(f"report: {render.write(report, out)['html']}")

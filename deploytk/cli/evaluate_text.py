@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ OPTIONS = (
         help="What ROUGE counts: words, characters or the model's own tokens (default: as it was trained).",
     ),
     click.option("--baseline-api", metavar="URL", help="Compare with an OpenAI-compatible endpoint: https://HOST/v1."),
-    click.option("--api-model", metavar="NAME", help="The endpoint's model."),
+    click.option("--api-model", metavar="NAME", help="The endpoint's model (default: the one it has)."),
     click.option("--api-prompt", metavar="TEXT", help="What the endpoint is told; {source} stands for the text."),
     click.option(
         "--api-key-env", metavar="NAME", help="The environment variable that has the key (default OPENAI_API_KEY)."
@@ -59,7 +60,12 @@ def refuse(values: Mapping[str, Any]) -> None:
 
 
 def run_text(
-    model: Path, data: Path, against: Sequence[Path], max_drop: float, out: Path | None, values: Mapping[str, Any]
+    model: Path,
+    data: Path | None,
+    against: Sequence[Path],
+    max_drop: float,
+    out: Path | None,
+    values: Mapping[str, Any],
 ) -> Report:
     """The report of a text model.
 
@@ -87,6 +93,7 @@ def run_text(
 
 
 def _baseline(values: Mapping[str, Any]) -> Baseline | None:
+    from deploytk.plugins import import_or_explain
     from deploytk.stages.text_systems import Baseline
     from deploytk.text.endpoint import KEY_ENV, Endpoint
 
@@ -95,8 +102,6 @@ def _baseline(values: Mapping[str, Any]) -> Baseline | None:
             if name.startswith(_OF_ENDPOINT) and values[name] is not None:
                 raise InputError(f"--{name.replace('_', '-')} is for an endpoint; name it with --baseline-api URL")
         return None
-    if values["api_model"] is None:
-        raise InputError("--baseline-api needs --api-model NAME: an endpoint has many models")
     if (values["price_in"] is None) != (values["price_out"] is None):
         raise InputError("--price-in and --price-out belong together: both kinds of tokens are paid for")
     given = {
@@ -106,10 +111,12 @@ def _baseline(values: Mapping[str, Any]) -> Baseline | None:
     }
     endpoint = Endpoint(
         url=values["baseline_api"],
-        model=values["api_model"],
+        model=values["api_model"] or "",
         key_env=values["api_key_env"] or KEY_ENV,
         **{name: value for name, value in given.items() if value is not None},
     )
+    if not endpoint.model:
+        endpoint = replace(endpoint, model=import_or_explain("deploytk.text.remote").only_model(endpoint))
     cache = values["api_cache"] or _cache()
     return Baseline(endpoint=endpoint, cache=cache, price_in=values["price_in"], price_out=values["price_out"])
 

@@ -25,7 +25,7 @@ from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_sweep import swept
 from deploytk.stages.bench_text_child import DECODE, FIRST, PER_TOKEN, TEXT
 from deploytk.stages.bench_threads import measured_threads
-from deploytk.stages.text_samples import run_of
+from deploytk.stages.text_samples import data_of
 from deploytk.text import description as descriptions
 from deploytk.text import pairs
 from deploytk.text.description import Described
@@ -149,7 +149,7 @@ def spec_of(described: Described, asked: Asked, out: Path) -> tuple[dict[str, An
         InputError: there are no texts, or a wrong column.
     """
     told = described.description
-    where = asked.data or _trained_with(described)
+    where = asked.data or data_of(described)
     column = asked.source or told.source
     # Only texts are needed: a table without answers will do.
     found = pairs.drawn(pairs.held_out(where, column, column), asked.samples)
@@ -174,15 +174,6 @@ def spec_of(described: Described, asked: Asked, out: Path) -> tuple[dict[str, An
 
 def _digest(where: Path) -> str | None:
     return sha256_of(where) if where.is_file() else None
-
-
-def _trained_with(described: Described) -> Path:
-    """The table that the run was trained with in whose folder the model stands."""
-    run = run_of(described)
-    path = run.profile().data.path if run else None
-    if path is None:
-        raise InputError(f"{described.folder}: no texts to answer; give --data FILE with a column of them")
-    return path
 
 
 def _report(

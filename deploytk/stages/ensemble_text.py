@@ -38,7 +38,7 @@ _CHOOSING_S = 3600.0
 class Asked:
     """What an ensemble of text models is asked for."""
 
-    data: Path
+    data: Path | None  # what the first model's run was trained with where it is None
     strategy: Strategy
     samples: int = 50
     seed: int = 0
@@ -68,7 +68,8 @@ def combined(models: Sequence[Path], asked: Asked, out: Path | None, listen: Lis
     described, notes = _different([_opened(path) for path in models])
     told = described[0].description
     columns = (asked.source or told.source, asked.target or told.target)
-    pairs, drawing = text_samples.drawn(described, asked.data, columns, asked.samples, asked.seed)
+    where = asked.data or text_samples.data_of(described[0])
+    pairs, drawing = text_samples.drawn(described, where, columns, asked.samples, asked.seed)
     if asked.strategy == "stacking" and len(pairs) < choosing.LEAST_SAMPLES:
         raise InputError(f"stacking learns from samples: {choosing.LEAST_SAMPLES} are needed, {len(pairs)} are there")
     members = _members(described, tta=asked.tta)

@@ -40,7 +40,7 @@ def is_text(path: Path) -> bool:
 
 def evaluate(
     model: Path,
-    data: Path,
+    data: Path | None,
     *,
     against: Sequence[Path] = (),
     baseline: Baseline | None = None,
@@ -57,7 +57,8 @@ def evaluate(
     """ROUGE, latency and cost of a text model and of what it is compared with; the differences are judged.
 
     Args:
-        data: a table with the columns `source` and `target` (as the model's description says where they are None).
+        data: a table with the columns `source` and `target` (as the model's description says where they are None);
+            what the model's run was trained with where it is None.
         prompt: what the endpoint is given, with {source} in it; the model's own prompt where it is None.
         tokenizer: of ROUGE; as the model's description says where it is None.
         max_drop: what the mean ROUGE-L F1 may fall by, absolute.
@@ -74,7 +75,8 @@ def evaluate(
     if baseline:
         require(baseline.endpoint)
     told = described[0].description
-    asked, drawing = text_samples.drawn(described, data, (source or told.source, target or told.target), samples, seed)
+    where = data or text_samples.data_of(described[0])
+    asked, drawing = text_samples.drawn(described, where, (source or told.source, target or told.target), samples, seed)
     texts = [pair.source for pair in asked]
     with worker.log_folder(None, "evaluate") as logs:
         systems = [of_model(name_of(i), one.folder, texts, logs, listen) for i, one in enumerate(described)]

@@ -19,6 +19,19 @@ def run_of(model: Described) -> RunFolder | None:
     return next(near, None)
 
 
+def data_of(model: Described) -> Path:
+    """The table that the run was trained with in whose folder a model stands.
+
+    Raises:
+        InputError: it stands in none, or the run does not say.
+    """
+    run = run_of(model)
+    path = run.profile().data.path if run else None
+    if path is None:
+        raise InputError(f"{model.folder}: no texts to answer; give --data FILE with a column of them")
+    return path
+
+
 def drawn(
     described: Sequence[Described], data: Path, columns: tuple[str, str], count: int, seed: int
 ) -> tuple[tuple[Pair, ...], dict[str, Any]]:

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 import tenacity
 
+from deploytk.errors import InputError
 from deploytk.files import sha256_of_value, write_json
 from deploytk.text.endpoint import Endpoint, require
 
@@ -56,6 +57,27 @@ def answers(
     key = require(endpoint)
     cache.mkdir(parents=True, exist_ok=True)
     return tuple(asyncio.run(_all(endpoint, prompts, cache, key, told)))
+
+
+def only_model(endpoint: Endpoint) -> str:
+    """The name of the one model that an endpoint has (GET URL/models).
+
+    Raises:
+        InputError: it has several, or does not tell; see also `require`.
+    """
+    key = require(endpoint)
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    where = f"{endpoint.url.rstrip('/')}/models"
+    try:
+        response = httpx.get(where, headers=headers, timeout=endpoint.timeout_s, trust_env=not endpoint.loopback)
+        told = json.loads(_without(key, response.text)) if response.status_code == 200 else None
+        names = [str(each["id"]) for each in told["data"]] if told else []
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        names = []
+    if len(names) == 1:
+        return names[0]
+    has = f"it has {', '.join(names[:10])}" if names else "it does not tell which it has"
+    raise InputError(f"--baseline-api: name one of its models with --api-model NAME ({has})")
 
 
 async def _all(

@@ -44,7 +44,7 @@ API = ["--baseline-api", "https://host/v1"]
         (["p", "--against", "a", "--against", "b"], "give --against once"),
         (["m", "--api-model", "x"], "--api-model is for an endpoint"),
         (["m", "--price-in", "1"], "name it with --baseline-api"),
-        (["m", *API], "needs --api-model"),
+        (["m", "--baseline-api", "http://127.0.0.1:1/v1"], "--api-model NAME (it does not tell which it has)"),
         (["m", *API, "--api-model", "x", "--price-in", "1"], "belong together"),
         (["m", "--baseline-api", f"https://{SECRET}@host/v1", "--api-model", "x"], "a key is given by --api-key-env"),
         (["m", *API, "--api-model", "x", "--api-key-env", SECRET], "never the key itself"),

@@ -227,3 +227,13 @@ def test_this_machine_needs_no_key_and_a_line_end_is_no_part_of_one(monkeypatch:
         assert endpoint.require(Endpoint(url=f"http://{host}:8000/v1", model="m")) is None
     with pytest.raises(InputError, match="OPENAI_API_KEY is not set"):
         endpoint.require(Endpoint(url="https://host/v1", model="m"))
+
+
+def test_the_one_model_of_an_endpoint_need_not_be_named() -> None:
+    with serving(lambda prompt, _n: completion(prompt)) as server:
+        assert remote.only_model(at(server)) == "chat"
+        server.models = ["a", "b"]
+        with pytest.raises(InputError, match=r"--api-model NAME \(it has a, b\)"):
+            remote.only_model(at(server))
+    with pytest.raises(InputError, match="it does not tell which it has"):
+        remote.only_model(at(server))
