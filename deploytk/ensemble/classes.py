@@ -121,10 +121,7 @@ def stacked(probabilities: Sequence[np.ndarray], truth: np.ndarray, *, folds: in
     rows, truth = _together(probabilities), np.asarray(truth, np.int64)
     if len(truth) != rows.shape[1]:
         raise InputError(f"{len(truth)} labels for the probabilities of {rows.shape[1]} samples")
-    if len(truth) < 2 * folds:
-        raise InputError(
-            f"stacking in {folds} folds needs {2 * folds} labelled samples or more; {len(truth)} are there"
-        )
+    require_samples(len(truth), folds)
     counts = np.unique(truth, return_counts=True)[1]
     if len(counts) < 2:
         raise InputError("stacking learns to tell classes apart, and all samples are of one; give samples of others")
