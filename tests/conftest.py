@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import signal
@@ -27,12 +28,30 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+class _SignalStack(ctypes.Structure):
+    """stack_t of <signal.h>."""
+
+    _fields_ = [("base", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+
+
+_ROOM = ctypes.create_string_buffer(1 << 20)
+
+
+@pytest.fixture(autouse=True)
+def _a_signal_stack_that_is_there() -> None:
+    """The main thread's signals have a stack of ours before each test.
+
+    OpenVINO's plugin sets one and unmaps it when it goes, in whatever thread: then the next signal (the end of a child)
+    killed the process of the tests. Our own code keeps its plugin (runtimes/openvino.py); NNCF's does not.
+    """
+    if sys.platform.startswith("linux"):
+        stack = _SignalStack(ctypes.addressof(_ROOM), 0, len(_ROOM))
+        ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _nothing_left_of_a_file() -> Iterator[None]:
-    """What the tests of a file leave goes here, in the main thread, and what they have imported is looked through once.
-
-    An OpenVINO plugin that goes in another thread takes the main thread's signal stack along (runtimes/openvino.py).
-    """
+    """What the tests of a file leave goes here, in the main thread; what they have imported is looked through once."""
     yield
     gc.collect()
     gc.freeze()

@@ -15,7 +15,7 @@ from chat_server import completion, serving
 from deploytk.errors import InputError
 from deploytk.report import content
 from deploytk.stages import evaluate_text as stage
-from deploytk.stages import text_systems
+from deploytk.stages import text_samples, text_systems
 from deploytk.stages.text_systems import Baseline, System
 from deploytk.stages.text_verdict import verdict
 from deploytk.text import description
@@ -163,11 +163,11 @@ def test_what_a_model_was_trained_on_is_not_asked(root: Path, monkeypatch: pytes
     run = root / "run"
     model(run / "model")
     monkeypatch.setattr(
-        stage, "_trained_on", lambda one: {f"질문{n}" for n in range(30)} if one.folder.parent == run else None
+        text_samples, "_trained_on", lambda one: {f"질문{n}" for n in range(30)} if one.folder.parent == run else None
     )
     told = section(stage.evaluate(run, root / "chat.csv", against=[root / "good"]))
     assert (told["trained_on"], told["samples"], told["training_unknown"]) == (30, 30, ["against-1"])
-    monkeypatch.setattr(stage, "_trained_on", lambda _one: {f"질문{n}" for n in range(60)})
+    monkeypatch.setattr(text_samples, "_trained_on", lambda _one: {f"질문{n}" for n in range(60)})
     with pytest.raises(InputError, match="all 60 pairs are among what a model was trained on"):
         stage.evaluate(run, root / "chat.csv")
 
@@ -236,7 +236,7 @@ def test_a_text_that_a_model_cannot_answer_stops_no_other(monkeypatch: pytest.Mo
 
     from deploytk.text import generating
 
-    def generate(texts: list[str]) -> Any:
+    def generate(texts: list[str], *, beams: int | None = None) -> Any:  # noqa: ARG001
         if texts == ["long"]:
             raise IndexError("index out of range\nin self")
         return SimpleNamespace(texts=(texts[0].upper(),))
