@@ -67,6 +67,7 @@ class Point:
     used: dict[str, list[float]] = field(default_factory=dict)  # of each block: at_s, wall_ms, cpu_ms ...
     parts: dict[str, list[float]] = field(default_factory=dict)
     load_ms: float | None = None
+    importing_s: float = 0.0  # from the start of the process until it begins to load the model
     first_ms: float | None = None
     peak_rss_mb: float | None = None
     details: dict[str, Any] = field(default_factory=dict)
@@ -109,7 +110,10 @@ class Point:
         """Open the model in its own process and warm it up; whether that worked."""
         self.process = BatchProcess({**self.spec, "batch": self.batch}, logs)
         self.log, self.command = str(self.process.log), self.process.command
-        return self.ask(timeout_s, do="open") and self.ask(timeout_s, do="warm", limit_s=warm_s, least=least)
+        began = time.monotonic()
+        opened = self.ask(timeout_s, do="open")
+        self.importing_s = max(0.0, time.monotonic() - began - (self.load_ms or 0.0) / 1000)
+        return opened and self.ask(timeout_s, do="warm", limit_s=warm_s, least=least)
 
     def block(self, *, timeout_s: float, calls: int | None = None, alone: bool = False) -> bool:
         """Take a block of samples; whether they came. One begun in time may end a little after the limit.
