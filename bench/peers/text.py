@@ -19,6 +19,7 @@ from results import keep, parser
 from deploytk import profile_loading, usage
 from deploytk.artifact import versions_of
 from deploytk.budget import Budget
+from deploytk.measurement import Measurement
 from deploytk.stages import bench_text, export_text_steps
 from deploytk.stages.bench_text import Asked
 from deploytk.text import description, exporting, pairs
@@ -123,8 +124,15 @@ def main() -> None:
         sizes=sizes,
         making={kind: told["peak_rss_mb"] for kind, told in made.items()},
         identical={kind: proof["identical"] for kind, proof in proofs.items()},
-        measurements=[m.as_dict() for m in report.measurements],
+        measurements=[_kept(m) for m in report.measurements],
     )
+
+
+def _kept(m: Measurement) -> dict[str, Any]:
+    """A measurement without the paths of this machine."""
+    told = m.as_dict()
+    details = {name: value for name, value in told["details"].items() if name != "inputs"}
+    return {**{name: value for name, value in told.items() if name not in ("command", "log")}, "details": details}
 
 
 def _rows(report: Any, paths: dict[str, Path]) -> list[dict[str, Any]]:
