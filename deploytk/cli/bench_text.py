@@ -96,9 +96,8 @@ def run_bench(models: Sequence[Path], out: Path, values: Mapping[str, Any], budg
 
     for option, why in _NOT_FOR_IT.items():
         if values[option]:
-            raise InputError(
-                f"--{option.rstrip('s') if option == 'options' else option} is not for a text model: {why}"
-            )
+            flag = "option" if option == "options" else option
+            raise InputError(f"--{flag} is not for a text model: {why}")
     if values["after"] != "auto":
         raise InputError("--after is not for a text model: its answers are strings")
     if bench_load.wanted(dict(values)):

@@ -112,7 +112,8 @@ class Point:
         self.log, self.command = str(self.process.log), self.process.command
         began = time.monotonic()
         opened = self.ask(timeout_s, do="open")
-        self.importing_s = max(0.0, time.monotonic() - began - (self.load_ms or 0.0) / 1000)
+        if opened:
+            self.importing_s = max(0.0, time.monotonic() - began - (self.load_ms or 0.0) / 1000)
         return opened and self.ask(timeout_s, do="warm", limit_s=warm_s, least=least)
 
     def block(self, *, timeout_s: float, calls: int | None = None, alone: bool = False) -> bool:

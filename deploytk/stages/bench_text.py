@@ -95,7 +95,7 @@ def compare(
     out: Path,
     listen: Listener | None = None,
 ) -> Report:
-    """The report of text models side by side, on the same texts: `bench_compare.compare`.
+    """The report of text models side by side, on the same texts (the first one's): `bench_compare.compare`.
 
     Raises:
         InputError: as `bench`, and where answers end of themselves: the models would do different work.
@@ -106,6 +106,11 @@ def compare(
         raise InputError("--threads auto is for one model; give a number with --compare")
     with nothing_left_of_bad_input(out):
         several = [opened(model) for model in models]
+        asked = replace(
+            asked,
+            data=asked.data or data_of(several[0]),
+            source=asked.source or several[0].description.source,
+        )
         contenders = [
             bench_compare.Contender(artifact=artifact_of(one), spec=spec_of(one, asked, out)[0]) for one in several
         ]
@@ -219,25 +224,21 @@ def row(m: Measurement) -> dict[str, Any]:
     told = m.details
     mean_s = sum(m.samples_ms) / len(m.samples_ms) / 1000
     parts = {FIRST: "first_token", DECODE: "decode", TEXT: "text", PER_TOKEN: "per_token"}
-    times = {
-        f"{short}_p{p}_ms": percentile([ms for ms in m.parts_ms.get(name, ()) if ms > 0], p) if _any(m, name) else None
-        for name, short in parts.items()
-        for p in (50, 95)
-    }
+    times: dict[str, float | None] = {}
+    for name, short in parts.items():
+        seen = [ms for ms in m.parts_ms.get(name, ()) if ms > 0]
+        times |= {f"{short}_p{p}_ms": percentile(seen, p) if seen else None for p in (50, 95)}
+    first_ms = times["first_token_p50_ms"]
     return {
         "batch": m.batch,
         "load_s": m.load_ms / 1000 if m.load_ms is not None else None,
         **times,
         "samples_per_second": m.items_per_second,
         "tokens_per_second": told["answer_tokens"] / mean_s,
-        "prompt_tokens_per_second": 1000 * told["prompt_tokens"] / times["first_token_p50_ms"],
+        "prompt_tokens_per_second": 1000 * told["prompt_tokens"] / first_ms if first_ms else None,
         "prompt_tokens": told["prompt_tokens"] / m.batch,
         "answer_tokens": told["answer_tokens"] / m.batch,
         "padding_share": told["padding_share"],
         "peak_rss_mb": m.peak_rss_mb,
         "n": len(m.samples_ms),
     }
-
-
-def _any(m: Measurement, part: str) -> bool:
-    return any(ms > 0 for ms in m.parts_ms.get(part, ()))

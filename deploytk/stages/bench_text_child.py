@@ -20,7 +20,7 @@ FIRST, DECODE, TEXT = PARTS = ("first token", "decode", "text")
 PER_TOKEN = "per token"
 #: An answer may be empty; after so many calls without any other the model is taken to be silent.
 _SOME = 3
-#: What an imported library is told to be (`versions`), by the runtime of a text model.
+#: Runtime of a text model -> the libraries whose versions are told.
 DISTRIBUTIONS = {
     "torch": ("torch", "transformers"),
     "onnx": ("onnxruntime", "optimum-onnx", "transformers", "torch"),

@@ -113,6 +113,6 @@ def test_what_went_wrong_with_one_is_its_row(told: dict[str, Any], name: str, ki
 
 def test_the_report_counts_them_and_combines_the_others(told: dict[str, Any]) -> None:
     assert told["reasons"][0] == "2 of 6 models were trained, exported and benched"
-    assert told["code"] != 0
+    assert told["code"] == 7  # the training that hung
     assert len(told["sections"]["ensemble"]["systems"]) == 2
     assert (told["out"] / "report.html").is_file()

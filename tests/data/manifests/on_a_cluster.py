@@ -1,7 +1,7 @@
 """Images looked at on a Ray cluster of this machine: `python on_a_cluster.py IMAGE...` prints what was found as JSON.
 
-In a process of its own: Ray's shutdown leaves the signals of a crash at their defaults and its threads' leavings in the
-process, and a process of the tests that forked after it was killed by SIGSEGV without a word.
+In a process of its own: Ray's shutdown sets the signals of a crash back to their defaults, and faulthandler would say
+nothing of any crash after it.
 """
 
 from __future__ import annotations
