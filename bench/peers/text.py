@@ -20,7 +20,7 @@ from deploytk import profile_loading, usage
 from deploytk.artifact import versions_of
 from deploytk.budget import Budget
 from deploytk.measurement import Measurement
-from deploytk.stages import bench_text, export_text_steps
+from deploytk.stages import bench_text, export_text_steps, text_models
 from deploytk.stages.bench_text import Asked
 from deploytk.text import description, exporting, pairs
 
@@ -136,7 +136,7 @@ def _kept(m: Measurement) -> dict[str, Any]:
 
 
 def _rows(report: Any, paths: dict[str, Path]) -> list[dict[str, Any]]:
-    by_sha = {bench_text.artifact_of(bench_text.opened(path)).sha256: kind for kind, path in paths.items()}
+    by_sha = {text_models.artifact_of(bench_text.opened(path)).sha256: kind for kind, path in paths.items()}
     rows = []
     for m in report.measurements:
         if not m.samples_ms:

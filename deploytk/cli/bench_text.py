@@ -80,7 +80,9 @@ def wanted(models: Sequence[Path], values: Mapping[str, Any]) -> bool:
 
 def is_text(model: Path) -> bool:
     """Whether `model` is a text model's folder, its text.json, or a run with one."""
-    return model.name == "text.json" or (model / "text.json").is_file() or (model / "model" / "text.json").is_file()
+    from deploytk.stages import text_models  # importing the options stays light
+
+    return text_models.is_text(model)
 
 
 def name_of(model: Path) -> str:

@@ -56,7 +56,7 @@ def ensemble(
     """
     from deploytk.report import render
     from deploytk.stages import ensemble as stage
-    from deploytk.stages.evaluate_text import is_text
+    from deploytk.stages.text_models import is_text
 
     missing = next((model for model in models if not model.exists()), None)
     if missing is not None:

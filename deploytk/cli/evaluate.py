@@ -77,7 +77,7 @@ def evaluate(
     tolerance, 8 more was lost, 4 nothing could be shown.
     """
     from deploytk.report import render
-    from deploytk.stages.evaluate_text import is_text
+    from deploytk.stages.text_models import is_text
 
     if is_text(model):
         if detector or classifier or split != "val":

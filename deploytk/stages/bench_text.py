@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from deploytk.artifact import Artifact, sidecar
+from deploytk.artifact import Artifact
 from deploytk.budget import Budget, Verdict
 from deploytk.errors import InputError
 from deploytk.files import sha256_of, write_json
@@ -25,6 +25,7 @@ from deploytk.stages.bench_point import Point
 from deploytk.stages.bench_sweep import swept
 from deploytk.stages.bench_text_child import DECODE, FIRST, PER_TOKEN, TEXT
 from deploytk.stages.bench_threads import measured_threads
+from deploytk.stages.text_models import artifact_of
 from deploytk.stages.text_samples import data_of
 from deploytk.text import description as descriptions
 from deploytk.text import pairs
@@ -137,14 +138,6 @@ def opened(path: Path) -> Described:
     if not found:
         raise InputError(f"{path}: no text model (no {descriptions.NAME}); train one with: deploytk train PROFILE")
     raise InputError(f"{path}: a run with {len(found)} models; name one: {', '.join(map(str, found))}")
-
-
-def artifact_of(described: Described) -> Artifact:
-    """A text model with its lineage, where deploytk has kept one beside it."""
-    if sidecar(described.folder).is_file():
-        return Artifact.load(described.folder)
-    told = described.description
-    return replace(Artifact.given(described.folder, "transformers"), precision=told.precision)
 
 
 def spec_of(described: Described, asked: Asked, out: Path) -> tuple[dict[str, Any], dict[str, Any]]:

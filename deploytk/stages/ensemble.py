@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deploytk.budget import Verdict
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PARITY, EXIT_PASS
@@ -12,10 +12,22 @@ from deploytk.files import write_json
 from deploytk.measurement import Machine
 from deploytk.report import Report
 
+T = TypeVar("T")
 _EXITS = {"pass": EXIT_PASS, "fail": EXIT_PARITY, "inconclusive": EXIT_INCONCLUSIVE}
 _STATUS = {"better": "pass", "worse": "fail", "not told apart": "inconclusive"}
 #: Fewer samples show nothing.
 _FEW = 10
+
+
+def once(found: Sequence[T], sha256: Callable[[T], str], where: Callable[[T], str]) -> tuple[list[T], list[str]]:
+    """(the models, each once; what is to be said of those that came twice)."""
+    first: dict[str, T] = {}
+    notes = []
+    for one in found:
+        kept = first.setdefault(sha256(one), one)
+        if kept is not one:
+            notes.append(f"{where(one)} is the same model as {where(kept)}, and counts once")
+    return list(first.values()), notes
 
 
 def report_of(told: dict[str, Any], title: str, out: Path | None) -> Report:

@@ -11,6 +11,7 @@ from deploytk.ensemble import boxes
 from deploytk.errors import InputError
 from deploytk.files import sha256_of
 from deploytk.stages import ensemble_models
+from deploytk.stages.ensemble import once
 from deploytk.stages.ensemble_child import Strategy
 from deploytk.worker import Listener
 
@@ -49,7 +50,8 @@ def combined(
     boxes.model_weights(weights, len(models))
     files = [ensemble_models.file_of(Path(path)) for path in models]
     each = zip(_names(models, files), files, weights or [1.0] * len(files), strict=True)
-    members, notes = _different([{"name": n, "path": str(p), "sha256": sha256_of(p), "weight": w} for n, p, w in each])
+    named = [{"name": n, "path": str(p), "sha256": sha256_of(p), "weight": w} for n, p, w in each]
+    members, notes = once(named, lambda one: str(one["sha256"]), lambda one: str(one["path"]))
     with worker.log_folder(None, "ensemble") as logs:
         told: dict[str, Any] = worker.call(
             "deploytk.stages.ensemble_child:answered",
@@ -78,14 +80,3 @@ def _names(models: Sequence[Path], files: Sequence[Path]) -> list[str]:
         for name, run, file in zip(short, runs, files, strict=True)
     ]
     return [name if longer.count(name) == 1 else f"{name} ({i})" for i, name in enumerate(longer, 1)]
-
-
-def _different(models: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """(the models, each once; what is to be said of those that came twice)."""
-    first: dict[str, dict[str, Any]] = {}
-    notes = []
-    for model in models:
-        kept = first.setdefault(model["sha256"], model)
-        if kept is not model:
-            notes.append(f"{model['path']} is the same model as {kept['path']}, and counts once")
-    return list(first.values()), notes

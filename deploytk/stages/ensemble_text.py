@@ -18,9 +18,9 @@ from deploytk.errors import InputError
 from deploytk.files import sha256_of, write_text
 from deploytk.plugins import import_or_explain
 from deploytk.profile_text import Rouge
-from deploytk.stages import text_samples
+from deploytk.stages import text_models, text_samples
+from deploytk.stages.ensemble import once
 from deploytk.stages.text_systems import System, of_model
-from deploytk.text import description as descriptions
 from deploytk.text import rouge
 from deploytk.text.description import Described
 from deploytk.text.pairs import Pair
@@ -65,7 +65,8 @@ def combined(models: Sequence[Path], asked: Asked, out: Path | None, listen: Lis
         MissingDependency: a library is not installed.
         StepFailed: a model's process died.
     """
-    described, notes = _different([_opened(path) for path in models])
+    found = [text_models.opened(path) for path in models]
+    described, notes = once(found, lambda one: sha256_of(one.path), lambda one: str(one.folder))
     told = described[0].description
     columns = (asked.source or told.source, asked.target or told.target)
     where = asked.data or text_samples.data_of(described[0])
@@ -99,23 +100,6 @@ def combined(models: Sequence[Path], asked: Asked, out: Path | None, listen: Lis
     return _told(members, systems, found, drawing, asked, notes)
 
 
-def _opened(path: Path) -> Described:
-    if not descriptions.is_text(path) and descriptions.is_text(path / "model"):
-        path = path / "model"
-    return descriptions.read(path)
-
-
-def _different(found: Sequence[Described]) -> tuple[list[Described], list[str]]:
-    """(the models, each once; what is to be said of those that came twice)."""
-    first: dict[str, Described] = {}
-    notes = []
-    for one in found:
-        kept = first.setdefault(sha256_of(one.path), one)
-        if kept is not one:
-            notes.append(f"{one.folder} is the same model as {kept.folder}, and counts once")
-    return list(first.values()), notes
-
-
 def _members(described: Sequence[Described], *, tta: bool) -> list[_Member]:
     found = []
     for one, name in zip(described, _names(described), strict=True):
@@ -127,7 +111,7 @@ def _members(described: Sequence[Described], *, tta: bool) -> list[_Member]:
 
 def _names(described: Sequence[Described]) -> list[str]:
     """The name of each model's run and folder, with a number where two are alike."""
-    runs = [text_samples.run_of(one) for one in described]
+    runs = [text_models.run_of(one) for one in described]
     short = [
         one.folder.absolute().name if run is None else f"{run.path.name}/{one.folder.absolute().name}"
         for one, run in zip(described, runs, strict=True)

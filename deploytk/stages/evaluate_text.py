@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from deploytk import worker
-from deploytk.artifact import Artifact
 from deploytk.errors import EXIT_INCONCLUSIVE, EXIT_PARITY, EXIT_PASS, InputError
 from deploytk.files import sha256_of, write_text
 from deploytk.measurement import Machine
 from deploytk.profile_text import SOURCE, Rouge
 from deploytk.report import Report
-from deploytk.stages import text_samples
+from deploytk.stages import text_models, text_samples
 from deploytk.stages.text_samples import name_of
 from deploytk.stages.text_systems import Baseline, System, of_endpoint, of_model
 from deploytk.stages.text_verdict import METRIC, verdict
-from deploytk.text import description as descriptions
 from deploytk.text import rouge
 from deploytk.text.description import Described
 from deploytk.text.endpoint import require
@@ -31,11 +29,6 @@ from deploytk.worker import Listener
 
 _SCORING_S = 3600.0
 _EXITS = {"pass": EXIT_PASS, "fail": EXIT_PARITY, "inconclusive": EXIT_INCONCLUSIVE}
-
-
-def is_text(path: Path) -> bool:
-    """Whether `path` is a text model, or a run with one."""
-    return descriptions.is_text(path) or descriptions.is_text(path / "model")
 
 
 def evaluate(
@@ -69,7 +62,7 @@ def evaluate(
         MissingDependency: a library is not installed.
         StepFailed: a model's process died.
     """
-    described = [_described(path) for path in (model, *against)]
+    described = [text_models.opened(path) for path in (model, *against)]
     if prompt is not None and SOURCE not in prompt:
         raise InputError(f"--api-prompt: {SOURCE} is not in it: every text would get the same answer")
     if baseline:
@@ -88,7 +81,7 @@ def evaluate(
         _write_answers(out / "answers.jsonl", asked, systems)
     differences = [_differences(scores[0], other) for other in scores[1:]] if scores else []
     decided = verdict(systems, scores, chance, max_drop)
-    artifact = replace(Artifact.given(described[0].folder, "transformers"), precision=told.precision)
+    artifact = text_models.artifact_of(described[0])
     return Report(
         command="evaluate",
         title=model.absolute().name,
@@ -117,12 +110,6 @@ def evaluate(
             }
         },
     )
-
-
-def _described(path: Path) -> Described:
-    if not descriptions.is_text(path) and descriptions.is_text(path / "model"):
-        path = path / "model"
-    return descriptions.read(path)
 
 
 def _facts(described: Sequence[Described], number: int) -> dict[str, Any]:

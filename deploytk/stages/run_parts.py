@@ -9,7 +9,7 @@ from typing import Any
 from deploytk import plugins
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
-from deploytk.budget import Status, Verdict
+from deploytk.budget import Verdict
 from deploytk.errors import EXIT_PASS
 from deploytk.measurement import Machine
 from deploytk.pipelines import description as descriptions
@@ -18,6 +18,7 @@ from deploytk.report import Finding, Report
 from deploytk.stages import bench_pipeline, export_pipeline, kept, train_parts
 from deploytk.stages.bench_pipeline import Asked
 from deploytk.stages.evaluate import Against, evaluate, foreign_names
+from deploytk.stages.merged import merged
 from deploytk.stages.train_begin import How
 from deploytk.stages.train_parts import Listeners, nobody
 from deploytk.worker import Listener
@@ -46,9 +47,9 @@ def run(
     say(f"export: {profile.part('detector').export.target}")
     exported = export_pipeline.export(out, profile, listen)
     if exported.artifact is None:
-        return _merged(profile, trained, exported, [])
+        return merged(profile, [exported], made=exported, before=[trained])
     judged = [of(profile, out, exported, exported.artifact, say, listen) for of in (_evaluated, _benched)]
-    return _merged(profile, trained, exported, judged)
+    return merged(profile, [exported, *judged], made=exported, before=[trained])
 
 
 def _evaluated(
@@ -126,26 +127,4 @@ def _benched(
         _key("bench", profile, exported, made, {**settings, "machine": [machine.cpu, machine.cores]}),
         measured,
         unchanged=lambda: say("bench: unchanged, not measured again"),
-    )
-
-
-def _merged(profile: Profile, trained: Report, exported: Report, judged: list[Report]) -> Report:
-    """One report of all stages: whatever is wrong first decides."""
-    parts = [exported, *judged]
-    code = next((r.exit_code for r in parts if r.exit_code), EXIT_PASS)
-    deciding = [r for r in parts if r.exit_code] or parts
-    status: Status = "pass" if code == EXIT_PASS else deciding[0].verdict.status
-    return Report(
-        command="run",
-        title=profile.name,
-        verdict=Verdict(status=status, reasons=tuple(s for r in deciding for s in r.verdict.reasons)),
-        exit_code=code,
-        artifact=exported.artifact,
-        chain=exported.chain,
-        findings=(*trained.findings, *(f for r in parts for f in r.findings)),
-        measurements=tuple(m for r in judged for m in r.measurements),
-        budget=profile.budget,
-        machine=Machine.this(),
-        versions={name: version for r in (trained, exported, *judged) for name, version in r.versions.items()},
-        sections={name: of for r in (trained, exported, *judged) for name, of in r.sections.items()},
     )

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
-from deploytk.budget import Status, Verdict
-from deploytk.errors import EXIT_PASS
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
 from deploytk.report import Report
 from deploytk.stages import bench_text, export_text, kept
 from deploytk.stages.bench_text import Asked
+from deploytk.stages.merged import merged
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
 from deploytk.stages.train_begin import How
@@ -45,8 +44,9 @@ def after_training(profile: Profile, out: Path, trained: Report, *, say: Say, li
     say(f"export: {profile.name} as {profile.export.target} {profile.export.precision or 'fp32'}")
     exported = export_text.export(RunFolder(out), profile, listen)
     if exported.exit_code or exported.artifact is None:
-        return _merged(profile, [trained, exported])
-    return _merged(profile, [trained, exported, _benched(profile, out, exported.artifact, say, listen)])
+        return merged(profile, [trained, exported], made=exported)
+    benched = _benched(profile, out, exported.artifact, say, listen)
+    return merged(profile, [trained, exported, benched], made=exported)
 
 
 def _benched(profile: Profile, out: Path, made: Artifact, say: Say, listen: Listener | None) -> Report:
@@ -79,26 +79,4 @@ def _benched(profile: Profile, out: Path, made: Artifact, say: Say, listen: List
         stage_key("bench", [made.sha256], settings, made.versions),
         measured,
         unchanged=lambda: say(f"bench: {profile.name} {made.path.name}: unchanged, not measured again"),
-    )
-
-
-def _merged(profile: Profile, parts: list[Report]) -> Report:
-    """One report of all stages: whatever is wrong first decides."""
-    code = next((r.exit_code for r in parts if r.exit_code), EXIT_PASS)
-    deciding = [r for r in parts if r.exit_code][:1] or parts
-    status: Status = "pass" if code == EXIT_PASS else deciding[0].verdict.status
-    last = parts[-1]
-    return Report(
-        command="run",
-        title=profile.name,
-        verdict=Verdict(status=status, reasons=tuple(s for r in deciding for s in r.verdict.reasons)),
-        exit_code=code,
-        artifact=last.artifact,
-        chain=next((r.chain for r in reversed(parts) if len(r.chain) > 1), last.chain),
-        findings=tuple(f for r in parts for f in r.findings),
-        measurements=tuple(m for r in parts for m in r.measurements),
-        budget=profile.budget,
-        machine=Machine.this(),
-        versions={name: version for r in parts for name, version in r.versions.items()},
-        sections={name: of for r in parts for name, of in r.sections.items()},
     )

@@ -7,16 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from deploytk.errors import InputError
-from deploytk.stages.run_folder import RunFolder
+from deploytk.stages.text_models import run_of
 from deploytk.text import pairs
 from deploytk.text.description import Described
 from deploytk.text.pairs import Pair
-
-
-def run_of(model: Described) -> RunFolder | None:
-    """The run in whose folder a model stands; None where it stands in none."""
-    near = (RunFolder(f) for f in model.folder.absolute().parents[:3] if (f / "profile.json").is_file())
-    return next(near, None)
 
 
 def data_of(model: Described) -> Path:
