@@ -31,6 +31,8 @@ _NAMES = {"onnx": "ONNX", "openvino": "OpenVINO"}
 _TOKENS = 16
 #: Answers of float models that may differ: a tie between two tokens falls as the last bit of a sum says.
 _IDENTICAL = 0.98
+#: Of the range of a float model's scores; OpenVINO may compute in bfloat16.
+_APART = 0.05
 
 
 def require(profile: Profile) -> str:
@@ -132,7 +134,8 @@ class _Export:
     def _proved(self, made: Artifact) -> dict[str, Any]:
         """The answers beside the trained model's, kept with the model that they are of."""
         kept = made.settings.get("proof", {})
-        if kept.get("digest") == self.digest and kept.get("source") == self.source.sha256:
+        same = kept.get("digest") == self.digest and kept.get("source") == self.source.sha256
+        if same and "apart" in kept["found"]:
             return dict(kept["found"])
         found = self._call(
             "proof",
@@ -146,14 +149,18 @@ class _Export:
         return dict(found)
 
     def _float_differs(self, row: dict[str, Any]) -> bool:
-        share = f"{row['identical']:.1%} of {row['samples']} greedy answers"
-        told = f"{_NAMES[self.target]} fp32: {share} are those of the trained model"
+        share = f"{row['identical']:.1%} of {row['samples']} greedy answers ({row['different']} different)"
+        scores = f"the first token's scores are {row['apart']:.1g} of their range apart at most"
+        told = f"{_NAMES[self.target]} fp32: {share} are those of the trained model; {scores}"
+        if row["apart"] > _APART:
+            self.reasons.append(f"{told}, more than {_APART:g}")
+            return True
         if row["identical"] >= _IDENTICAL:
             self.reasons.append(told)
             return False
         first = row["first"]
         said = f"{first['text']!r}: {first['trained']!r} became {first['converted']!r}"
-        self.reasons.append(f"{told}, fewer than {_IDENTICAL:.0%}; the first that differs: {said}")
+        self.reasons.append(f"{told}; fewer than {_IDENTICAL:.0%} are the same, the first that differs: {said}")
         return True
 
     def _int8_is_worse(self, row: dict[str, Any], speed: dict[str, Any]) -> bool:
@@ -161,7 +168,8 @@ class _Export:
         allowed = self.profile.budget.max_accuracy_drop
         self.reasons.append(
             f"INT8: {row['identical']:.1%} identical answers; ROUGE-1 ({row['tokenizer']}) "
-            f"{row['converted']['rouge1']:.3f}, {lost:+.3f} against the trained model ({allowed:g} less is allowed)"
+            f"{row['converted']['rouge1']:.3f}, {lost:+.3f} against the trained model ({allowed:g} less is allowed); "
+            f"the first token's scores {row['apart']:.1g} of their range apart at most"
         )
         low, high = speed["low"], speed["high"]
         self.reasons.append(

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from deploytk import worker
 from deploytk.text import description as descriptions
 from deploytk.text import exporting, generating, rouge
 from deploytk.text.generating import TextModel
 
 _BATCH = 8
-#: Rounds in which both models answer the same texts, one after the other; and texts of a round.
-ROUNDS, _OF_ROUND = 24, 1
+#: Rounds in which both models answer the same text, one after the other.
+ROUNDS = 24
 
 
 def to_onnx(source: str, out: str, opset: int) -> None:
@@ -43,6 +45,9 @@ def proof(source: str, model: str, texts: Sequence[str], targets: Sequence[str])
 
     Returns:
         identical: the share of equal answers; first: the first pair that differs, where one does.
+        different: how many different answers the trained model gave: equal answers of one that always says the same
+            show nothing.
+        apart: how far the scores of the first token are from the trained model's at most, as a share of their range.
         rouge: of the converted model's answers, of the trained one's, each as means; drop: their paired difference.
     """
     trained, converted = _float(Path(source)), generating.opened(Path(model))
@@ -58,11 +63,19 @@ def proof(source: str, model: str, texts: Sequence[str], targets: Sequence[str])
         "samples": len(texts),
         "identical": 1 - len(differ) / len(texts),
         "first": first,
+        "different": len(set(said[0])),
+        "apart": _apart(trained, converted, texts[:_BATCH]),
         "tokenizer": kind,
         "source": scores[0].means,
         "converted": scores[1].means,
         "change": {name: {"mean": d.mean, "interval": d.interval, "told": d.told} for name, d in apart.items()},
     }
+
+
+def _apart(trained: TextModel, converted: TextModel, texts: Sequence[str]) -> float:
+    expected, got = (model.first_scores(texts) for model in (trained, converted))
+    found = float(np.abs(expected - got).max() / max(float(np.ptp(expected)), 1e-9))
+    return found if np.isfinite(found) else float("inf")
 
 
 def _float(source: Path) -> TextModel:
@@ -93,7 +106,7 @@ def speed(one: str, other: str, texts: Sequence[str], tokens: int) -> dict[str, 
         model.generate([texts[0]], exactly=tokens)  # a warm-up
     seconds: list[list[float]] = [[], []]
     for number in range(ROUNDS):
-        text = [texts[(number + i) % len(texts)] for i in range(_OF_ROUND)]
+        text = [texts[number % len(texts)]]
         for at in (0, 1) if number % 2 else (1, 0):
             seconds[at].append(models[at].generate(text, exactly=tokens).total_s)
         worker.emit(done=number + 1, total=ROUNDS)

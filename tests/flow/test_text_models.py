@@ -86,6 +86,7 @@ def test_an_export_is_smaller_answers_the_same_and_is_not_made_twice(told: dict[
     run = RunFolder(told["out"] / "sound")
     rows = row(told, "sound")["exports"]
     assert rows["int8"]["sizes"]["of_float"] < 0.6
+    assert rows["fp32"]["apart"] < 1e-3 < rows["int8"]["apart"] < 0.5
     answers = [
         generating.opened(run.path / part).generate(["red blue 3"]).texts for part in ("model", "export/onnx/fp32")
     ]
