@@ -171,8 +171,9 @@ def _sentence(ratios: Any, sizes: dict[str, int], proofs: Any, made: Any) -> str
     making = ", ".join(f"{kind} {one['peak_rss_mb']:.0f}" for kind, one in made.items())
     return (
         f"{'; '.join(told)}. Of 8 greedy answers, {proofs['fp32']['different']} of them different, "
-        f"{proofs['fp32']['identical']:.0%} are torch's in float ONNX and {proofs['int8']['identical']:.0%} in INT8; the "
-        f"first token's scores are {proofs['fp32']['apart']:.1g} and {proofs['int8']['apart']:.1g} of their range apart. "
+        f"{proofs['fp32']['identical']:.0%} are torch's in float ONNX and {proofs['int8']['identical']:.0%} in INT8; "
+        f"the first token's scores are {proofs['fp32']['apart']:.1g} and {proofs['int8']['apart']:.1g} of their range "
+        "apart. "
         f"INT8 is {mb['int8']:.0f} MB: {mb['torch'] / mb['int8']:.2f} times smaller than the checkpoint "
         f"({mb['torch']:.0f} MB) and {mb['fp32'] / mb['int8']:.2f} times smaller than the float ONNX ({mb['fp32']:.0f} "
         f"MB). Peak memory in making them, MB: {making}."
