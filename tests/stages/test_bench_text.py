@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -52,16 +53,17 @@ def test_each_batch_size_has_reading_and_writing_apart_and_one_verdict(here: Pat
     assert told["reasons"][-1] == "Judged is the time to the first token."
     section = told["sections"]["text_bench"]
     for row, whole in zip(section["rows"], told["sections"]["bench"]["rows"], strict=True):
-        assert whole["judged_ms"] == row["first_token_p95_ms"] < whole["p50_ms"]
+        assert whole["judged_ms"] == row["first_token_p95_ms"] <= whole["p95_ms"]
+        assert row["first_token_p50_ms"] <= whole["p50_ms"]
     assert section["inputs"] == f"10 texts of {here / 'texts.csv'}, column source, in their order"
     assert [row["batch"] for row in section["rows"]] == [1, 4]
     for row, measured in zip(section["rows"], told["measurements"], strict=True):
         assert row["answer_tokens"] == 4
         assert row["first_token_p50_ms"] > 0 and 0 < row["per_token_p50_ms"] < row["decode_p50_ms"]
         assert row["load_s"] > 0 and row["peak_rss_mb"] > 50
-        for i, whole in enumerate(measured["samples_ms"]):
-            parts = measured["parts_ms"]
-            assert sum(parts[name][i] for name in ("first token", "decode", "text")) == pytest.approx(whole, rel=0.2)
+        parts = [measured["parts_ms"][name] for name in ("first token", "decode", "text")]
+        shares = [sum(times) / whole for *times, whole in zip(*parts, measured["samples_ms"], strict=True)]
+        assert 0.8 < median(shares) and max(shares) < 1.001, shares  # a single call may be interrupted between its parts
     one, four = section["rows"]
     assert one["padding_share"] == 0 < four["padding_share"]
     assert four["tokens_per_second"] == pytest.approx(4 * four["samples_per_second"], rel=0.01)
