@@ -13,6 +13,9 @@ from deploytk.training.shelf import Entry
 
 #: Below this a metric has learned too little for "half of the best" to mean anything: 0.02 and 0.01 are the same.
 _LEARNED = 0.1
+#: A median below this share of the first loss counts as this share: what has converged is soon at ten times its median
+#: (seen: 0.21 after 0.018).
+_CONVERGED = 0.01
 #: So many epochs give a running median, and so many must be there.
 _WINDOW, _ENOUGH = 9, 3
 
@@ -86,9 +89,10 @@ def _dead(facts: Facts) -> Trouble | None:
 def _collapsed(facts: Facts, before: Sequence[Entry], guard: Guard) -> Trouble | None:
     if guard.collapse == "ignore":
         return None
-    earlier = [sum(v for v in e.losses.values() if v is not None) for e in before if e.losses][-_WINDOW:]
+    earlier = [sum(v for v in e.losses.values() if v is not None) for e in before if e.losses]
+    median = statistics.median(earlier[-_WINDOW:]) if len(earlier) >= _ENOUGH else 0.0
     loss = sum(facts.losses.values())
-    if len(earlier) >= _ENOUGH and (median := statistics.median(earlier)) > 0 and loss > guard.loss_ratio * median:
+    if median > 0 and loss > guard.loss_ratio * max(median, _CONVERGED * earlier[0]):
         why = f"the training loss is {loss:.4g} in epoch {facts.epoch}, {loss / median:.0f} times its median before"
         return Trouble(kind="collapse", reason=why)
     if not suspect(facts, before, guard):
