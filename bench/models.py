@@ -21,12 +21,12 @@ from deploytk.files import written_whole
 
 OPSET = 17
 _CLASSES = 80
-_SILU = dict.fromkeys(("backbone", "neck", "head"), "silu")
 
 
-def detector(out: Path, size: int) -> None:
+def detector(out: Path, size: int, activation: str = "silu") -> None:
     """YOLOv8n with 80 classes: `images` (batch, 3, size, size) -> `output0` (batch, 84, anchors)."""
-    model = with_statistics(network.build("yolov8", "n", _CLASSES, _SILU, 0.01), 320)
+    activations = dict.fromkeys(("backbone", "neck", "head"), activation)
+    model = with_statistics(network.build("yolov8", "n", _CLASSES, activations, 0.01), 320)
     names = [f"class {number}" for number in range(_CLASSES)]
     with tempfile.TemporaryDirectory() as folder:
         packed = Path(folder) / "model.pt"
@@ -70,6 +70,7 @@ def with_statistics(model: nn.Module, size: int) -> nn.Module:
 
 MODELS: dict[str, Callable[[Path], None]] = {
     "yolov8n-320": lambda out: detector(out, 320),
+    "yolov8n-relu-320": lambda out: detector(out, 320, "relu"),
     "yolov8n-640": lambda out: detector(out, 640),
     "resnet18": lambda out: classifier(out, torchvision.models.resnet18),
     "mobilenetv3-small": lambda out: classifier(out, torchvision.models.mobilenet_v3_small),

@@ -38,7 +38,7 @@ def shared(a: Sequence[float], b: Sequence[float]) -> float:
     return across * down / (sum(areas) - across * down)
 
 
-def plain(models: Sequence[Detections], weights: Sequence[float], overlap: float = 0.55) -> list[list[float]]:
+def plain(models: Sequence[Detections], weights: Sequence[float], overlap: float) -> list[list[float]]:
     """The paper's six steps, box by box, in lists. No two scores may be equal here."""
     every = [
         (score * weight, weight, score, box, label)
@@ -87,16 +87,20 @@ def several(draw: st.DrawFn) -> list[Detections]:
     return [detections(*one) for one in rows]
 
 
+#: No IoU of boxes with such whole sides lies on it: with 0.55, 110 of 200, the last bit of a quotient would decide.
+_OVERLAP = 0.55032
+
+
 @given(several(), st.data())
 def test_it_is_the_paper(models: list[Detections], data: st.DataObject) -> None:
     equal = [1.0] * len(models)
-    assert alike(rows_of(fused(models)), plain(models, equal))
+    assert alike(rows_of(fused(models, overlap=_OVERLAP)), plain(models, equal, _OVERLAP))
 
     # Weights that keep the weighted scores apart: 1, and what no ratio of two thousandths is near.
     weights = [data.draw(st.sampled_from([1.0, 1.37337]), label=f"weight {i}") for i in range(len(models))]
     certain = [score * weight for one, weight in zip(models, weights, strict=True) for score in one.scores.tolist()]
     if len(set(certain)) == len(certain):
-        assert alike(rows_of(fused(models, weights=weights)), plain(models, weights))
+        assert alike(rows_of(fused(models, weights=weights, overlap=_OVERLAP)), plain(models, weights, _OVERLAP))
 
 
 @given(several(), st.randoms())
