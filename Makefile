@@ -33,7 +33,7 @@ check: setup
 
 # Two processes: the tests wait for children most of the time. The tests of a file share what they have made, so they stay together.
 # A process that crashes is not begun anew: xdist then ends in an error of its own and no longer says which test it was.
-PYTEST := OMP_NUM_THREADS=2 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 test: check
 	$(PYTEST)

@@ -14,7 +14,6 @@ import os
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -22,6 +21,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from subprocess import DEVNULL, STDOUT, Popen, TimeoutExpired
 from typing import Any
 
 from deploytk.errors import BY_NAME, MissingDependency, StepFailed, StepFailure
@@ -159,11 +159,11 @@ def _run(argv: list[str], *, log: Path, timeout_s: float, pulse: _Pulse, env: Ma
     with log.open("wb") as stream:
         stream.write(f"$ {shlex.join(argv)}\n".encode())
         stream.flush()
-        child = subprocess.Popen(
+        child = Popen(
             argv,
-            stdin=subprocess.DEVNULL,
+            stdin=DEVNULL,
             stdout=stream,
-            stderr=subprocess.STDOUT,
+            stderr=STDOUT,
             start_new_session=True,
             pass_fds=(writer,),
             env={**os.environ, **env, _EVENTS_FD: str(writer), _PARENT: str(os.getpid())},
@@ -189,12 +189,12 @@ def _run(argv: list[str], *, log: Path, timeout_s: float, pulse: _Pulse, env: Ma
     return child.returncode, timed_out
 
 
-def _waited(child: subprocess.Popen[bytes], until: float, pulse: _Pulse) -> bool:
+def _waited(child: Popen[bytes], until: float, pulse: _Pulse) -> bool:
     """Whether the child is still there when its time is up, or has been silent for too long."""
     while (left := until - time.monotonic()) > 0 and not pulse.stopped():
         try:
             child.wait(timeout=min(left, 0.5) if pulse.silence_s else left)
-        except subprocess.TimeoutExpired:
+        except TimeoutExpired:
             continue
         return False
     return True

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import warm
 
 import deploytk  # noqa: F401 (before any library: it switches off what ONNX Runtime tells its makers)
+from deploytk import worker
 
 _BESIDE = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -47,6 +49,15 @@ def _a_signal_stack_that_is_there() -> None:
     if sys.platform.startswith("linux"):
         stack = _SignalStack(ctypes.addressof(_ROOM), 0, len(_ROOM))
         ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _warm_children(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Steps begin with the heavy libraries imported (warm.py), but in files that say `COLD_CHILDREN = True`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform.startswith("linux") and not getattr(request.module, "COLD_CHILDREN", False):
+            patch.setattr(worker, "Popen", warm.Popen)
+        yield
 
 
 @pytest.fixture(scope="module", autouse=True)

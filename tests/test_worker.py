@@ -16,6 +16,8 @@ import pytest
 from deploytk import worker
 from deploytk.errors import InputError, MissingDependency, StepFailed
 
+#: What is tested is how they begin and end.
+COLD_CHILDREN = True
 ENV = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
 
 

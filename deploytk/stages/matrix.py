@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deploytk import plugins, worker
+from deploytk import plugins, usage, worker
 from deploytk.budget import Status, Verdict
 from deploytk.errors import DeploytkError, InputError, MissingDependency, StepFailed
 from deploytk.measurement import Machine
@@ -26,6 +28,8 @@ from deploytk.stages.twins import same_metrics, same_weights
 from deploytk.training import state as states
 from deploytk.training.state import Folder
 from deploytk.worker import Listener
+
+_THREADS = "OMP_NUM_THREADS"
 
 
 def matrix(
@@ -146,15 +150,33 @@ def _side_by_side(variants: Sequence[Variant], one: Callable[[Variant], None], j
 
     # Daemons: a process that is to end does not wait for them, and their children die with it (worker.py).
     threads = [threading.Thread(target=work, daemon=True) for _ in range(min(jobs, len(variants)))]
-    try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        waiting.clear()
+    with _cores_shared(len(threads)):
+        try:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            waiting.clear()
     if raised:
         raise raised[0]
+
+
+@contextlib.contextmanager
+def _cores_shared(jobs: int) -> Iterator[None]:
+    """Each of the trainings begun in here has its part of the cores, unless the user has said how many threads.
+
+    As many threads in each as there are cores wait for each other busily, on cores that those they wait for would need:
+    two small text models took 4.5 times as long (bench/LOG.md).
+    """
+    if _THREADS in os.environ:
+        yield
+        return
+    os.environ[_THREADS] = str(max(1, usage.cores() // jobs))
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
 
 
 def _compared(record: Record, variants: Sequence[Variant], out: Path) -> None:

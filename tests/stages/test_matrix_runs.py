@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 from toy_training import profile
 
+from deploytk import usage
 from deploytk.errors import InputError, MissingDependency
 from deploytk.profile import Profile
 from deploytk.report import Report
 from deploytk.report.content_matrix import matrix_block
+from deploytk.stages import matrix as matrix_stage
 from deploytk.stages.matrix import matrix
 from deploytk.stages.matrix_axes import expanded
 
@@ -121,6 +123,21 @@ def test_more_values_train_what_is_new_and_more_epochs_all_of_them(tmp_path: Pat
 def test_side_by_side_gives_the_same_models(tmp_path: Path) -> None:
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two", jobs=3)
     assert results(one) == results(two)
+
+
+@pytest.mark.parametrize(("jobs", "own", "told"), [(1, None, None), (3, None, "2"), (9, None, "1"), (3, "5", "5")])
+def test_side_by_side_they_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, jobs: int, own: str | None, told: str | None
+) -> None:
+    monkeypatch.setattr(usage, "cores", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if own:
+        monkeypatch.setenv("OMP_NUM_THREADS", own)
+    seen: list[str | None] = []
+    variants, _ = expanded(AXES, lambda chosen: put({}, chosen))
+    matrix_stage._side_by_side(variants * 3, lambda _: seen.append(os.environ.get("OMP_NUM_THREADS")), jobs)
+    assert seen == [told] * 12
+    assert os.environ.get("OMP_NUM_THREADS") == own
 
 
 def test_faults_on_the_way_are_counted(toy: Faults, tmp_path: Path) -> None:
