@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -190,6 +191,9 @@ def _main() -> None:
     for library in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(library)
+    # No collection of garbage in a child looks through what was imported: each page it touches would be copied.
+    gc.collect()
+    gc.freeze()
     _serve(line)
 
 

@@ -52,7 +52,8 @@ def test_the_batch_norms_get_their_momentum_back() -> None:
 
 def test_the_suite_cpu_benches_every_model_on_both_runtimes() -> None:
     wanted = bench_suite.load("cpu")
-    assert {entry.model.stem for entry in wanted.entries} == set(models.MODELS)
+    of_the_pipeline = {"yolov8n-relu-320"}  # timed by bench/peers/pipeline.py
+    assert {entry.model.stem for entry in wanted.entries} == set(models.MODELS) - of_the_pipeline
     assert {entry.runtimes for entry in wanted.entries} == {("onnx", "openvino")}
 
 
