@@ -32,6 +32,7 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 
 # Two processes: the tests wait for children most of the time. The tests of a file share what they have made, so they stay together.
+# One thread of OpenMP in each: more than there are cores wait for each other busily (bench/LOG.md).
 # A process that crashes is not begun anew: xdist then ends in an error of its own and no longer says which test it was.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 

@@ -1,9 +1,8 @@
 """Child steps that begin with the heavy libraries already imported: forked from a server that did nothing but import.
 
-Importing torch and transformers takes a child 4 to 14 s, and the tests have some 500 children: it was half of their
-time. What is tested stays the same in all else: each step has a process of its own, with its own session, environment,
-folder, log and end. The real beginning, a new interpreter, is what tests/test_worker.py and the tests that run the
-command line as a process have.
+Importing torch and transformers takes a child 4 to 14 s, and the tests have some 500 children. What is tested stays the
+same in all else: each step has a process of its own, with its own session, environment, folder, log and end. The real
+beginning, a new interpreter, is what tests/test_worker.py and the tests that run the command line as a process have.
 
 `Popen` here stands in for `deploytk.worker.Popen`. As a script this is the server: `python warm.py DESCRIPTOR`.
 """
@@ -36,7 +35,7 @@ _MOST = 1 << 20  # bytes of a request: the environment is the largest of it
 
 
 class _Server:
-    """The process that has imported, started when it is first needed or asked for."""
+    """The process that has imported, started when it is first needed."""
 
     def __init__(self) -> None:
         self._ours: socket.socket | None = None
@@ -70,7 +69,7 @@ class _Server:
         if self._ours is None:
             self.start()
         assert self._ours
-        ours, theirs = socket.socketpair()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # an id and an end stay two messages
         with theirs:
             socket.send_fds(self._ours, [json.dumps(told).encode()], [theirs.fileno(), *descriptors])
         return ours

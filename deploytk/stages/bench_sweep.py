@@ -167,14 +167,14 @@ class Sweep:
     def _no_time_for_more(self, tried: Sequence[int]) -> str:
         if not tried or self.left_s > self.time_limit_s * (1 - _SCREEN_SHARE):
             return ""
-        return f"not run: half of the time limit of {self.time_limit_s:.3g} s was gone after batch {tried[-1]}"
+        return f"not run: half of the time limit of {round(self.time_limit_s, 1):g} s was gone after batch {tried[-1]}"
 
     def _reason_to_stop(self, point: Point) -> str:
         """Why higher batch sizes need not be tried, or the empty string."""
         if point.status == "oom":
             return f"not run: batch {point.batch} already ran out of memory"
         if point.status == "timeout":
-            return f"not run: batch {point.batch} used up the time limit of {self.time_limit_s:.3g} s"
+            return f"not run: batch {point.batch} used up the time limit of {round(self.time_limit_s, 1):g} s"
         return ""
 
     def _patience_s(self) -> float:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from deploytk.artifact import Artifact, stage_key
 from deploytk.batches import may_go_between, parse_batches
-from deploytk.budget import Status, Verdict
-from deploytk.errors import EXIT_PASS
 from deploytk.files import sha256_of
 from deploytk.measurement import Machine
 from deploytk.profile import Profile
@@ -18,6 +17,7 @@ from deploytk.runtimes import gpu
 from deploytk.stages import kept
 from deploytk.stages.bench import bench
 from deploytk.stages.export import export, require_target
+from deploytk.stages.merged import merged
 from deploytk.stages.real_inputs import real_inputs
 from deploytk.stages.run_folder import RunFolder
 from deploytk.stages.train import train
@@ -102,23 +102,12 @@ def _bench(
 def _merged(profile: Profile, trained: Report, exported: Report, benches: list[Report]) -> Report:
     """One report of all stages. The bench of what runs on the target decides; the others are told beside it."""
     deciding = next((b for b in benches if b.artifact and b.artifact.sha256 == _deployed(exported)), None)
-    codes = [exported.exit_code, deciding.exit_code if deciding else EXIT_PASS]
-    code = next((c for c in codes if c), EXIT_PASS)
-    parts = [r for r in (exported, deciding) if r is not None]
-    deciding_parts = [r for r in parts if r.exit_code] or parts
-    status: Status = "pass" if code == EXIT_PASS else next(r.verdict.status for r in deciding_parts)
-    return Report(
-        command="run",
-        title=profile.name,
-        verdict=Verdict(status=status, reasons=tuple(s for r in deciding_parts for s in r.verdict.reasons)),
-        exit_code=code,
-        artifact=exported.artifact,
-        chain=exported.chain,
-        findings=(*trained.findings, *exported.findings, *(f for b in benches for f in b.findings)),
+    stages = [exported, deciding] if deciding else [exported]
+    beside = [b for b in benches if b is not deciding]
+    report = merged(profile, stages, made=exported, before=[trained, *beside])
+    return replace(
+        report,
         measurements=tuple(m for b in benches for m in b.measurements),
-        budget=profile.budget,
-        machine=Machine.this(),
-        versions={**trained.versions, **exported.versions},
         sections={**trained.sections, **exported.sections, "bench": _bench_section(benches)},
     )
 
