@@ -5,6 +5,7 @@ All three are generated with by transformers' own `generate`: ONNX Runtime's and
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class TextModel:
         tokens = exactly or said.max_target
         began = time.perf_counter()
         feeds = self.encoded(texts)
-        with torch.inference_mode():
+        with self._inference():
             found = self.model.generate(
                 **feeds,
                 max_new_tokens=tokens,
@@ -102,9 +103,7 @@ class TextModel:
 
     def first_scores(self, texts: Sequence[str]) -> np.ndarray:
         """(batch, vocabulary) float32: what the model itself says of the first token, before anything is forced."""
-        import torch
-
-        with torch.inference_mode():
+        with self._inference():
             found = self.model.generate(
                 **self.encoded(texts),
                 max_new_tokens=1,
@@ -121,6 +120,24 @@ class TextModel:
         """The answer to each text, `batch` of them at a time, in their order."""
         for at in range(0, len(texts), batch):
             yield from self.generate(texts[at : at + batch]).texts
+
+    @contextlib.contextmanager
+    def _inference(self) -> Iterator[None]:
+        """Nothing is learned in here; beside another runtime torch, which picks the tokens, has one thread.
+
+        Its threads wait busily for each other, on the cores of ONNX Runtime's, which do the same: answers to 32 texts
+        of a tiny INT8 model took 2.7 times as long (bench/LOG.md).
+        """
+        import torch
+
+        threads = torch.get_num_threads()
+        try:
+            if self.described.runtime != "torch":
+                torch.set_num_threads(1)
+            with torch.inference_mode():
+                yield
+        finally:
+            torch.set_num_threads(threads)
 
     def _answers(self, found: Any, prompt: int) -> Any:
         """The tokens of the answers alone: a decoder repeats its prompt, an encoder-decoder its start token."""

@@ -36,6 +36,25 @@ def test_every_token_has_its_time(folder: Path) -> None:
     assert told.first_s + told.decode_s <= told.total_s
 
 
+@pytest.mark.parametrize(("runtime", "threads"), [("torch", 2), ("onnx", 1)])
+def test_beside_another_runtime_torch_has_one_thread(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, runtime: str, threads: int
+) -> None:
+    import torch
+
+    model = generating.opened(folder)
+    model.described = model.described.model_copy(update={"runtime": runtime})
+    before, real, seen = torch.get_num_threads(), model.model.generate, []
+    monkeypatch.setattr(model.model, "generate", lambda **how: (seen.append(torch.get_num_threads()), real(**how))[1])
+    torch.set_num_threads(2)
+    try:
+        model.generate(PROMPTS, exactly=2)
+        model.first_scores(PROMPTS)
+        assert (seen, torch.get_num_threads()) == ([threads] * 2, 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_a_prompt_is_around_the_text(tmp_path: Path) -> None:
     asked = tiny_text.tiny_text(tmp_path / "a", "causal_lm", prompt="요약: {source}\n답:").folder
     plain = tiny_text.tiny_text(tmp_path / "b", "causal_lm").folder
