@@ -29,6 +29,7 @@ from deploytk.training import state as states
 from deploytk.training.state import Folder
 from deploytk.worker import Listener
 
+#: How many threads OpenMP, and with it torch, has in a process.
 _THREADS = "OMP_NUM_THREADS"
 
 

@@ -85,11 +85,11 @@ def test_a_loss_ten_times_its_median_is_a_collapse() -> None:
 
 
 def test_a_loss_that_has_converged_may_be_ten_times_its_median() -> None:
-    losses = [2.5, 0.4, 0.05, 0.018, 0.017, 0.018]
+    losses = [2.5, 0.4, 0.05, *[0.018] * 7]
     before = [Entry(epoch=i, file=None, fitness=0.9, losses={"box_loss": loss}) for i, loss in enumerate(losses, 1)]
-    assert guard.judge(facts(7, loss=0.21, fitness=0.9), before[3:], POLICY) is not None  # without its first loss
-    assert guard.judge(facts(7, loss=0.21, fitness=0.9), before, POLICY) is None
-    assert guard.judge(facts(7, loss=0.6, fitness=0.9), before, POLICY) is not None
+    assert guard.judge(facts(11, loss=0.21, fitness=0.9), before[3:], POLICY) is not None  # without its first loss
+    assert guard.judge(facts(11, loss=0.21, fitness=0.9), before, POLICY) is None
+    assert guard.judge(facts(11, loss=0.26, fitness=0.9), before, POLICY) is not None
 
 
 def test_who_ignores_collapse_is_not_told_of_it() -> None:
